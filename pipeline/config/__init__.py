@@ -1,0 +1,1 @@
+"""Competitions and recipes as frozen, checked objects, and where everything lies on disk."""

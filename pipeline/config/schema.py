@@ -1,0 +1,114 @@
+"""What all configuration has in common: frozen models, and errors that name the nearest key."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.artifacts.files import read_text
+from pipeline.errors import PodiumError, nearest
+
+
+class Section(BaseModel):
+    """A frozen part of a configuration; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=Section)
+
+
+def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
+    """Return the mapping in a YAML file; `remedy` is said if the file is missing."""
+    text = read_text(path, remedy)
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PodiumError(f"{path}: not valid YAML ({error}); mend that line") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise PodiumError(f"{path}: must be keys and values, not {_short(content)}; see the others")
+    return content
+
+
+def parse(model: type[Model], content: dict[str, Any], source: str) -> Model:
+    """Check `content` against `model`; the first fault becomes one line that names `source`."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+    location = [part for part in fault["loc"] if isinstance(part, str)]
+    key = ".".join(location) or "its content"
+    if fault["type"] == "extra_forbidden":
+        known = known_keys(model)
+        siblings = [name for name in known if name.count(".") == key.count(".")]
+        hint = nearest(key, known) or f"; known here: {', '.join(_beside(key, siblings))}"
+        raise PodiumError(f"{source}: unknown key {key!r}{hint}")
+    rule = fault["msg"].removeprefix("Value error, ")
+    raise PodiumError(f"{source}: {key} is {_short(fault['input'])}, but: {rule}")
+
+
+def _beside(key: str, siblings: list[str]) -> list[str]:
+    parent = key.rpartition(".")[0]
+    return [name for name in siblings if name.rpartition(".")[0] == parent] or siblings
+
+
+def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Return every dotted key that `model` accepts, sections before their keys."""
+    keys = []
+    for name, info in model.model_fields.items():
+        keys.append(prefix + name)
+        for part in getattr(info.annotation, "__args__", (info.annotation,)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys += known_keys(part, f"{prefix}{name}.")
+    return keys
+
+
+def parse_overrides(text: str) -> dict[str, Any]:
+    """Turn 'training.epochs=3 image.size=160' into nested keys; values are read as YAML."""
+    nested: dict[str, Any] = {}
+    for item in text.split():
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip("."):
+            raise PodiumError(f"SET: {item!r} is not key=value; write SET='training.epochs=3'")
+        try:
+            parsed = yaml.safe_load(value) if value else None
+        except yaml.YAMLError:
+            raise PodiumError(f"SET: the value of {key!r}, {value!r}, is not valid YAML") from None
+        *sections, last = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise PodiumError(f"SET: {section!r} of {key!r} was already given a value")
+        place[last] = parsed
+    return nested
+
+
+def merged(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Merge nested mappings; later layers win, a `null` replaces a whole section."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, dict) and isinstance(result.get(key), dict)
+            result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def differing(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return 'key: old -> new' for every leaf that differs between two nested mappings."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differing(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {_short(a)} -> {_short(b)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
