@@ -1,0 +1,7 @@
+"""Folds: which rows train and which validate, decided once, written down and shared by all runs."""
+
+from pipeline.folds.balance import balance_table
+from pipeline.folds.file import Folds, load_folds, make_folds
+from pipeline.folds.stratify import k_folds, split_parts
+
+__all__ = ["Folds", "balance_table", "k_folds", "load_folds", "make_folds", "split_parts"]
