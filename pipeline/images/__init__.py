@@ -1,0 +1,1 @@
+"""From files to batches: decode, crop, cache, augment. Pixels depend on YAML and recipe alone."""

@@ -1,0 +1,163 @@
+"""Decoded pictures in one blob with offsets: cropped, at one canonical short side, uint8.
+
+Kinds: `raw` pixels in a memory-mapped file; `jpeg` at quality 95, where the recipe asks for it;
+`none`, decoding each time, where raw pixels would fill the disk. `raw` and `none` give the same
+pixels, so that free disk decides about speed and never about science.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.artifacts.files import replacing, write_with
+from pipeline.artifacts.hashing import json_hash
+from pipeline.artifacts.locks import lock
+from pipeline.config.recipe import Crop, Image
+from pipeline.errors import PodiumError
+from pipeline.images.decode import canonical
+
+DISK_SHARE = 0.5  # of the free disk that the cache may take
+JPEG_QUALITY = 95
+_FORMAT = 1  # raise it when the way from file to canonical pixels changes
+
+
+@dataclass(frozen=True)
+class Source:
+    """The pictures of a competition in a fixed order, and how each is cropped."""
+
+    paths: list[Path]
+    boxes: np.ndarray | None
+    crop: Crop
+    short_side: int
+
+    def read(self, i: int) -> np.ndarray:
+        """Return picture `i` (h, w, 3) uint8, decoded from its file."""
+        box = None if self.boxes is None else self.boxes[i]
+        return canonical(self.paths[i], self.crop, self.short_side, box)
+
+    def key(self, kind: str) -> str:
+        """Return a hash of everything that decides the cached bytes, file sizes and times included."""
+        try:
+            stats = [path.stat() for path in self.paths]
+        except OSError as error:
+            raise PodiumError(
+                f"{error.filename}: image cannot be read ({error.strerror}); "
+                "put it there, or take its row out of the table"
+            ) from None
+        files = [(str(p), s.st_size, s.st_mtime_ns) for p, s in zip(self.paths, stats, strict=True)]
+        boxes = None if self.boxes is None else self.boxes.tolist()
+        crop = self.crop.model_dump(mode="json")
+        return json_hash([_FORMAT, kind, crop, self.short_side, boxes, files])
+
+
+@dataclass
+class Pixels:
+    """Pictures by number, from the blob or from their files. Cheap to send to a worker process."""
+
+    source: Source
+    kind: str
+    blob: Path | None = None
+    offsets: np.ndarray | None = None
+    shapes: np.ndarray | None = None
+    _mapped: np.ndarray | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_mapped": None}  # a worker maps the file itself
+
+    def read(self, i: int) -> np.ndarray:
+        """Return picture `i` (h, w, 3) uint8; raw ones are read-only views of the file."""
+        if self.blob is None or self.offsets is None or self.shapes is None:
+            return self.source.read(i)
+        if self._mapped is None:
+            self._mapped = np.memmap(self.blob, dtype=np.uint8, mode="r")
+        data = self._mapped[self.offsets[i] : self.offsets[i + 1]]
+        if self.kind == "jpeg":
+            return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        height, width = self.shapes[i]
+        return np.asarray(data).reshape(height, width, 3)
+
+
+def open_pixels(
+    folder: Path, paths: list[Path], boxes: np.ndarray | None, image: Image, label: str
+) -> tuple[Pixels, str]:
+    """Return the pictures and a sentence about where they come from; fill the cache if need be.
+
+    `folder` is data/cache, `label` (the competition's name) begins the name of the blob. A blob is
+    complete or absent; two processes that need the same one make it once.
+    """
+    source = Source(paths, boxes, image.crop, image.canonical_side)
+    kind = "jpeg" if image.cache == "jpeg" else "raw"
+    blob = folder / f"{label}-{source.key(kind)}.bin"
+    index = blob.with_suffix(".npz")
+    if not index.exists():
+        needed, free = _needed_bytes(source, kind), _free_bytes(folder)
+        if needed > free * DISK_SHARE:
+            said = f"{_size(needed)} of {kind} pixels would not fit in half of {_size(free)} free disk"
+            return Pixels(source, "none"), f"no cache, pictures are decoded each time: {said}"
+        with lock(blob.with_suffix(".lock"), f"the image cache {blob.name}", wait=3600):
+            if not index.exists():
+                _fill(source, kind, blob, index)
+    with np.load(index, allow_pickle=False) as stored:
+        offsets, shapes = stored["offsets"], stored["shapes"]
+    said = f"{len(paths):,} pictures in {_size(int(offsets[-1]))} of {kind} pixels"
+    return Pixels(source, kind, blob, offsets, shapes), said
+
+
+def _fill(source: Source, kind: str, blob: Path, index: Path) -> None:
+    offsets = np.zeros(len(source.paths) + 1, np.int64)
+    shapes = np.zeros((len(source.paths), 2), np.int64)
+    with replacing(blob) as temporary, open(temporary, "wb") as handle:
+        bar = tqdm(total=len(source.paths), desc="decoding", unit="img", disable=None, leave=False)
+        for i, pixels in enumerate(_decoded(source)):
+            data = _encode(pixels) if kind == "jpeg" else pixels.tobytes()
+            handle.write(data)
+            offsets[i + 1], shapes[i] = offsets[i] + len(data), pixels.shape[:2]
+            bar.update()
+        bar.close()
+    # The index comes last: its presence says that the blob is whole.
+    write_with(index, lambda path: _save_index(path, offsets, shapes))
+
+
+def _save_index(path: Path, offsets: np.ndarray, shapes: np.ndarray) -> None:
+    with open(path, "wb") as handle:
+        np.savez(handle, offsets=offsets, shapes=shapes)
+
+
+def _decoded(source: Source) -> Iterator[np.ndarray]:
+    """Decode in threads (OpenCV lets go of the interpreter), in order, a bounded number ahead."""
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(source.paths), 16 * threads):
+            yield from pool.map(source.read, range(start, min(start + 16 * threads, len(source.paths))))
+
+
+def _encode(pixels: np.ndarray) -> bytes:
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def _needed_bytes(source: Source, kind: str) -> int:
+    """Estimate the size of the blob from 16 pictures spread over the list."""
+    sample = np.unique(np.linspace(0, len(source.paths) - 1, 16).astype(int))
+    sizes = [source.read(int(i)).size for i in sample]
+    return int(np.mean(sizes) * len(source.paths) / (8 if kind == "jpeg" else 1))
+
+
+def _free_bytes(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    return shutil.disk_usage(folder).free
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"

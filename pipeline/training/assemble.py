@@ -1,0 +1,113 @@
+"""From finished folds to a run's `oof.npz` and `test.npz`, and its record."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.locks import lock
+from pipeline.artifacts.predictions import Predictions, logits_of
+from pipeline.metrics import get_metric
+from pipeline.training.fold import DONE, score_logits
+from pipeline.training.run import Run
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run has so far: a record per finished fold and the pooled out-of-fold score."""
+
+    run: Run
+    record: dict[str, Any]
+
+    @property
+    def complete(self) -> bool:
+        return self.record["complete"]
+
+
+def assemble(run: Run) -> Summary:
+    """Join the finished folds, by id, into the run's predictions; write them and the record."""
+    with lock(run.lock_path("run"), f"run {run.name}", wait=60):
+        finished = run.finished_folds()
+        records = [read_json(run.fold_folder(fold) / DONE) for fold in finished]
+        record = read_json(run.record_path)
+        metric = get_metric(run.data.competition.metric, run.data.competition.task)
+        record |= {
+            "metric": metric.name,
+            "complete": finished == list(run.folds.numbers),
+            "limited": run.recipe.data.limit is not None,
+            "folds": {str(r["fold"]): r for r in records},
+            "seconds": round(sum(r["seconds"] for r in records), 1),
+            "warnings": _warnings(run),
+        }
+        if finished:
+            oof = _out_of_fold(run, finished)
+            oof.save(run.folder / "oof.npz")
+            labels = _labels(run, oof)
+            record["oof_score"] = score_logits(metric, labels, oof.logits)
+            parts = ["test", *(["local-test"] if len(run.folds.test_rows) else [])]
+            for part in parts:
+                _mean_over_folds(run, finished, part).save(run.folder / f"{part}.npz")
+            if "local-test" in parts:
+                local = Predictions.load(run.folder / "local-test.npz")
+                record["local_test_score"] = score_logits(metric, _labels(run, local), local.logits)
+        write_json(run.record_path, record)
+    return Summary(run, record)
+
+
+def _out_of_fold(run: Run, finished: list[int]) -> Predictions:
+    parts = [_fold_part(run, fold, "valid") for fold in finished]
+    joined = Predictions(
+        np.concatenate([p.ids for p in parts]),
+        parts[0].classes,
+        np.concatenate([p.logits for p in parts]),
+        np.concatenate([p.probs for p in parts]),
+        run.meta | {"part": "oof", "coverage": _coverage(run, finished)},
+    )
+    present = set(joined.ids.tolist())
+    return joined.rows([name for name in run.data.train.ids.tolist() if name in present])
+
+
+def _mean_over_folds(run: Run, finished: list[int], part: str) -> Predictions:
+    """Average probabilities over fold models; the logits are those of the averaged probabilities."""
+    parts = [_fold_part(run, fold, part) for fold in finished]
+    first = parts[0]
+    aligned = [p.rows(first.ids, f"{run.name}, {part}") for p in parts]
+    probs = np.mean([p.probs.astype(np.float64) for p in aligned], axis=0).astype(np.float32)
+    meta = run.meta | {"part": part, "coverage": _coverage(run, finished)}
+    logits = logits_of(probs, run.data.competition.task)
+    return Predictions(first.ids, first.classes, logits, probs, meta)
+
+
+def _fold_part(run: Run, fold: int, part: str) -> Predictions:
+    folder = run.fold_folder(fold)
+    remedy = f"delete {run.data.project.shown(folder)} and run the same command again"
+    return Predictions.load(folder / f"{part}.npz", remedy)
+
+
+def _coverage(run: Run, finished: list[int]) -> dict[str, Any]:
+    """Say which folds are in, and why rows are missing if any are."""
+    missing = [fold for fold in run.folds.numbers if fold not in finished]
+    reasons = []
+    if missing:
+        reasons.append(f"folds {', '.join(map(str, missing))} are not trained yet")
+    if run.recipe.data.limit is not None:
+        reasons.append(f"LIMIT={run.recipe.data.limit}")
+    validated = sum(len(run.folds.valid_rows(fold)) for fold in run.folds.numbers)
+    if validated < len(run.folds.ids):
+        reasons.append(f"the folds validate {validated} of {len(run.folds.ids)} rows")
+    return {"folds": finished, "of": list(run.folds.numbers), "missing": "; ".join(reasons)}
+
+
+def _labels(run: Run, predictions: Predictions) -> np.ndarray:
+    position = {name: i for i, name in enumerate(run.data.train.ids.tolist())}
+    return run.data.labels[[position[name] for name in predictions.ids.tolist()]]
+
+
+def _warnings(run: Run) -> list[str]:
+    warnings = []
+    if run.recipe.training.checkpoint == "best":
+        warnings.append("selected-in-fold: each epoch was chosen on the fold that it is scored on")
+    if run.recipe.data.limit is not None:
+        warnings.append(f"limited: a smoke run on LIMIT={run.recipe.data.limit} rows")
+    return warnings

@@ -1,0 +1,173 @@
+"""A run: one recipe on every fold, in a folder of its own that can be resumed and never mixed up."""
+
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.hashing import stable_int
+from pipeline.artifacts.locks import lock
+from pipeline.competition import CompetitionData
+from pipeline.config.recipe import Recipe
+from pipeline.config.schema import differing
+from pipeline.errors import PodiumError
+from pipeline.folds import Folds
+from pipeline.images.cache import open_pixels
+from pipeline.training.fold import FoldJob, is_finished
+
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's name, its resolved recipe and the data and folds that it is trained on."""
+
+    name: str
+    recipe_name: str
+    recipe: Recipe
+    data: CompetitionData
+    folds: Folds
+
+    @cached_property
+    def folder(self) -> Path:
+        return self.data.project.run(self.data.competition.name, self.name)
+
+    @property
+    def record_path(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What every prediction file of this run says about its origin."""
+        return {
+            "competition": self.data.competition.name,
+            "run": self.name,
+            "recipe_hash": self.recipe.hash,
+            "folds_hash": self.folds.hash,
+            "data_hash": self.data.hash,
+        }
+
+    def fold_folder(self, fold: int) -> Path:
+        return self.folder / f"fold-{fold}"
+
+    def lock_path(self, job: str) -> Path:
+        """Locks lie beside the run folders, so that FRESH=1 can delete a folder under its lock."""
+        return self.folder.parent / ".locks" / f"{self.name}.{job}.lock"
+
+    def finished_folds(self) -> list[int]:
+        return [fold for fold in self.folds.numbers if is_finished(self.fold_folder(fold))]
+
+    def open(self, *, fresh: bool = False) -> None:
+        """Make the run's folder and record, or check that the one there is of the same run."""
+        with lock(self.lock_path("run"), f"run {self.name}", wait=60):
+            if fresh and self.folder.exists():
+                self._delete()
+            if self.record_path.exists():
+                self._check_same()
+            elif self.folder.exists() and any(self.folder.iterdir()):
+                raise PodiumError(
+                    f"{self._shown()}: not a run (it has no run.json); "
+                    "choose another NAME=, or FRESH=1 to delete it and start anew"
+                )
+            else:
+                write_json(self.record_path, self._identity() | {"folds": {}, "warnings": []})
+
+    def _delete(self) -> None:
+        for fold in self.folds.numbers:
+            with lock(self.lock_path(f"fold-{fold}"), f"fold {fold} of run {self.name}"):
+                shutil.rmtree(self.fold_folder(fold), ignore_errors=True)
+        shutil.rmtree(self.folder)
+
+    def _check_same(self) -> None:
+        """Refuse to go on in a folder whose run differs, saying how it differs."""
+        remedy = "choose another NAME=, or FRESH=1 to delete it and start anew"
+        old, new = read_json(self.record_path, remedy), self._identity()
+        if not isinstance(old, dict) or not isinstance(old.get("recipe"), dict):
+            raise PodiumError(f"{self.record_path}: not a run's record; {remedy}")
+        if old.get("recipe_hash") != new["recipe_hash"]:
+            old_science = {k: v for k, v in old["recipe"].items() if k not in ("runtime", "describe")}
+            keys = "; ".join(differing(old_science, self.recipe.science())) or "its hash"
+            raise PodiumError(f"{self._shown()}: trained by another recipe ({keys}); {remedy}")
+        for key, what in (("folds_hash", "folds"), ("data_hash", "labels or ids")):
+            if old.get(key) != new[key]:
+                pair = f"{old.get(key)} -> {new[key]}"
+                raise PodiumError(f"{self._shown()}: trained on other {what} ({pair}); {remedy}")
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "run": self.name,
+            **{k: v for k, v in self.meta.items() if k != "run"},
+            "arch": self.recipe.model.arch,
+            "recipe_name": self.recipe_name,
+            "seed": self.recipe.training.seed,
+            "seedless_hash": self.recipe.seedless_hash,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "git_commit": git_commit(self.data.project.root),
+            "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        }
+
+    def _shown(self) -> str:
+        return self.data.project.shown(self.folder)
+
+    def jobs(self, only: list[int] | None) -> tuple[list[FoldJob], str]:
+        """Return the jobs of the folds asked for, and where their pictures come from."""
+        data = self.data
+        boxes = None
+        if data.train.boxes is not None and data.test.boxes is not None:
+            boxes = np.concatenate([data.train.boxes, data.test.boxes])
+        paths = [*data.train.images, *data.test.images]
+        cache = data.project.cache
+        pixels, said = open_pixels(cache, paths, boxes, self.recipe.image, data.competition.name)
+        jobs = []
+        for fold in self.folds.numbers if only is None else only:
+            parts = {"valid": self.kept(self.folds.valid_rows(fold)), "test": self._test_rows()}
+            if len(self.folds.test_rows):
+                parts["local-test"] = self.kept(self.folds.test_rows)
+            train = self.kept(self.folds.train_rows(fold))
+            folder = self.fold_folder(fold)
+            jobs.append(FoldJob(folder, fold, self.recipe, data, pixels, train, parts, self.meta))
+        return jobs, said
+
+    def kept(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of the training rows that LIMIT keeps, a share of each part alike."""
+        return _limited(rows, self.data.train.ids[rows], self._share(len(self.data.train)))
+
+    def _test_rows(self) -> np.ndarray:
+        rows, ids = np.arange(len(self.data.test)), self.data.test.ids
+        return len(self.data.train) + _limited(rows, ids, self._share(len(rows)))
+
+    def _share(self, rows: int) -> float:
+        limit = self.recipe.data.limit
+        return 1.0 if limit is None else min(1.0, limit / rows)
+
+
+def _limited(rows: np.ndarray, ids: np.ndarray, share: float) -> np.ndarray:
+    """Return a share of `rows`, at least two, chosen by the ids alone."""
+    if share >= 1:
+        return rows
+    order = np.argsort([stable_int(name) for name in ids.tolist()], kind="stable")
+    return np.sort(rows[order[: max(2, round(share * len(rows)))]])
+
+
+def git_commit(root: Path) -> str | None:
+    """Return the commit of the checkout, with '+' if files differ from it; None outside git."""
+    try:
+        commands = ["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "-uno"]
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for arguments in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changes else "")
