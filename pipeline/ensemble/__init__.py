@@ -1,0 +1,1 @@
+"""From members to an answer: blend, decide, and say honestly what that is worth."""

@@ -1,0 +1,181 @@
+"""The chain members -> blend -> rule: chosen, fitted, and scored on rows that it has not seen.
+
+`honest_score` repeats everything, the choice of methods included, for each part of the rows on the
+rows outside it: no row is scored by anything that was fitted or chosen with its label.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from pipeline.decisions.rules import Rule, fit_rule, rule_kinds
+from pipeline.ensemble.blend import METHODS, Blend, fit_blend
+from pipeline.errors import PodiumError
+from pipeline.folds import split_parts
+from pipeline.metrics import Metric, resample_scores, standard_error
+
+INNER_RESAMPLES = 200  # of the paired bootstrap that a choice rests on
+PARTS = 5  # where the folds give too few
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Out-of-fold rows: labels (n,) or (n, c), a stack (members, n, c) of probabilities, the part
+    (n,) of each row and its group (n,) or None."""
+
+    labels: np.ndarray
+    stack: np.ndarray
+    part: np.ndarray
+    groups: np.ndarray | None
+
+    def take(self, chosen: np.ndarray) -> "Rows":
+        groups = None if self.groups is None else self.groups[chosen]
+        return Rows(self.labels[chosen], self.stack[:, chosen], self.part[chosen], groups)
+
+    def with_parts(self, seed: int) -> "Rows":
+        """Return the same rows in `PARTS` group-aware parts where they are in fewer than two."""
+        if len(np.unique(self.part)) >= 2:
+            return self
+        part = split_parts(self.labels, self.groups, (1 / PARTS,) * PARTS, seed)
+        return Rows(self.labels, self.stack, part, self.groups)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way from members to an answer: a blend method and a kind of rule."""
+
+    blend: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.blend} + {self.rule}"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A fitted blend and rule."""
+
+    blend: Blend
+    rule: Rule
+
+    def answer(self, stack: np.ndarray) -> np.ndarray:
+        return self.rule.apply(self.blend.apply(stack))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen candidate, and the cross-fitted score and gain over the simplest of every one."""
+
+    chosen: Candidate
+    table: list[dict[str, Any]]
+
+
+def candidates(metric: Metric, members: int) -> list[Candidate]:
+    """Return the candidates from the simplest to the most complex; one member needs no blending."""
+    methods = METHODS if members > 1 else METHODS[:1]
+    rules = rule_kinds(metric)
+    order = sorted(product(range(len(methods)), range(len(rules))), key=lambda at: (sum(at), at))
+    return [Candidate(methods[b], rules[r]) for b, r in order]
+
+
+def fit_chain(candidate: Candidate, metric: Metric, rows: Rows) -> Chain:
+    """Fit blend and rule of `candidate` on all of `rows`."""
+    blend = fit_blend(candidate.blend, metric, rows.labels, rows.stack)
+    rule = fit_rule(candidate.rule, metric, rows.labels, blend.apply(rows.stack))
+    return Chain(blend, rule)
+
+
+def cross_fit(metric: Metric, rows: Rows) -> dict[Candidate, np.ndarray]:
+    """Return every candidate's answers to `rows`, each part answered by chains fitted outside it."""
+    answers: dict[Candidate, np.ndarray] = {}
+    for part in np.unique(rows.part):
+        inside = rows.part == part
+        fitted = rows.take(~inside)
+        blends: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for candidate in candidates(metric, len(rows.stack)):
+            if candidate.blend not in blends:
+                blend = fit_blend(candidate.blend, metric, fitted.labels, fitted.stack)
+                blends[candidate.blend] = (
+                    blend.apply(fitted.stack),
+                    blend.apply(rows.stack[:, inside]),
+                )
+            seen, unseen = blends[candidate.blend]
+            answer = fit_rule(candidate.rule, metric, fitted.labels, seen).apply(unseen)
+            pooled = answers.setdefault(
+                candidate, np.empty((len(rows.labels), *answer.shape[1:]), answer.dtype)
+            )
+            pooled[inside] = answer
+    return answers
+
+
+def choose(metric: Metric, rows: Rows, seed: int) -> Choice:
+    """Choose by cross-fitted score: the simplest candidate within a standard error of the best.
+
+    The standard error is that of the paired difference to the best, over resamples of groups.
+    """
+    rows = rows.with_parts(seed)
+    answers = cross_fit(metric, rows)
+    drawn = resample_scores(
+        metric, rows.labels, list(answers.values()), rows.groups, INNER_RESAMPLES, seed
+    )
+    scores = np.array([metric.score(rows.labels, answer) for answer in answers.values()])
+    better = metric.sign * scores
+    best = int(np.argmax(better))
+    shortfall = metric.sign * (drawn[best] - drawn)
+    within = better[best] - better <= np.nanstd(shortfall, axis=1)
+    names = list(answers)
+    gain_se = np.nanstd(drawn - drawn[0], axis=1)
+    table = [
+        {
+            "blend": name.blend,
+            "rule": name.rule,
+            "honest": float(scores[i]),
+            "gain": float(better[i] - better[0]),
+            "gain_se": float(gain_se[i]),
+        }
+        for i, name in enumerate(names)
+    ]
+    return Choice(names[int(np.argmax(within))], table)
+
+
+@dataclass(frozen=True)
+class Honest:
+    """The honest score: its value, standard error, and what each part's outsiders chose."""
+
+    score: float
+    se: float
+    chosen: dict[str, str]
+
+
+def honest_score(metric: Metric, rows: Rows, seed: int) -> Honest:
+    """Score the whole procedure, choice included, on rows outside of what it was fitted on."""
+    rows = rows.with_parts(seed)
+    pooled: np.ndarray | None = None
+    chosen: dict[str, str] = {}
+    for part in np.unique(rows.part):
+        inside = rows.part == part
+        outside = rows.take(~inside)
+        choice = choose(metric, outside, seed + 1).chosen
+        answer = fit_chain(choice, metric, outside).answer(rows.stack[:, inside])
+        if pooled is None:
+            pooled = np.empty((len(rows.labels), *answer.shape[1:]), answer.dtype)
+        pooled[inside] = answer
+        chosen[str(part)] = str(choice)
+    if pooled is None:
+        raise PodiumError("honest score: there are no out-of-fold rows; train a fold first")
+    score = metric.score(rows.labels, pooled)
+    return Honest(score, standard_error(metric, rows.labels, pooled, rows.groups, seed=seed), chosen)
+
+
+def cross_fitted_probs(candidate: Candidate, metric: Metric, rows: Rows, seed: int) -> np.ndarray:
+    """Return blended probabilities (n, c) of `rows`, each part blended by weights from outside it."""
+    rows = rows.with_parts(seed)
+    blended = np.empty(rows.stack.shape[1:], np.float32)
+    for part in np.unique(rows.part):
+        inside = rows.part == part
+        outside = rows.take(~inside)
+        blend = fit_blend(candidate.blend, metric, outside.labels, outside.stack)
+        blended[inside] = blend.apply(rows.stack[:, inside])
+    return blended

@@ -1,0 +1,145 @@
+"""Which runs can join an ensemble, and their predictions, aligned by id and class name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.predictions import Predictions
+from pipeline.competition import CompetitionData
+from pipeline.errors import PodiumError, nearest
+from pipeline.folds import Folds
+
+PARTS = ("oof", "test", "local-test")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One recipe's predictions, averaged over its seeds: arrays (n, c) by part."""
+
+    name: str
+    runs: tuple[str, ...]
+    probs: dict[str, np.ndarray]
+    seconds: float
+
+
+def record_path(folder: Path) -> Path:
+    """Return the record of a run or of an ensemble."""
+    ensemble = folder / "ensemble.json"
+    return ensemble if ensemble.exists() else folder / "run.json"
+
+
+def list_runs(data: CompetitionData) -> list[str]:
+    """Return the names of all runs and ensembles of a competition, sorted."""
+    folder = data.project.runs(data.competition.name)
+    if not folder.exists():
+        return []
+    found = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path.name for path in found if record_path(path).exists())
+
+
+def usable_runs(data: CompetitionData, folds: Folds) -> tuple[list[str], dict[str, str]]:
+    """Return the finished runs (no ensembles) that share these folds, and why others are left out."""
+    usable, left = [], {}
+    for name in list_runs(data):
+        record = read_record(data, name)
+        if "members" in record:
+            continue
+        reason = why_unusable(record, data, folds)
+        if reason:
+            left[name] = reason
+        else:
+            usable.append(name)
+    return usable, left
+
+
+def read_record(data: CompetitionData, name: str) -> dict[str, Any]:
+    """Return the record of run or ensemble `name`; one that is not there is refused."""
+    folder = data.project.run(data.competition.name, name)
+    path = record_path(folder)
+    if not path.exists():
+        known = list_runs(data)
+        hint = nearest(name, known) or f"; there are: {', '.join(known) or 'none yet, make train'}"
+        raise PodiumError(f"RUNS: {data.project.shown(folder)} is not a run{hint}")
+    record = read_json(path, "delete its folder, or FRESH=1 to train it anew")
+    if not isinstance(record, dict) or record.get("competition") != data.competition.name:
+        raise PodiumError(f"{path}: not a record of a {data.competition.name} run; delete its folder")
+    return record
+
+
+def why_unusable(record: dict[str, Any], data: CompetitionData, folds: Folds) -> str:
+    """Return why a run cannot join, or ''."""
+    if record.get("limited"):
+        return "a smoke run on a LIMIT of rows"
+    if record.get("folds_hash") != folds.hash:
+        return f"trained on other folds ({record.get('folds_hash')}, now {folds.hash})"
+    if record.get("data_hash") != data.hash:
+        return "trained on other labels or ids"
+    if not record.get("complete"):
+        missing = [f for f in folds.numbers if str(f) not in record.get("folds", {})]
+        return f"not finished, folds {', '.join(map(str, missing))} are missing"
+    return ""
+
+
+def load_members(data: CompetitionData, folds: Folds, names: list[str]) -> list[Member]:
+    """Load the runs `names` and average those that differ by their seed alone."""
+    by_recipe: dict[str, list[str]] = {}
+    seconds: dict[str, float] = {}
+    for name in names:
+        record = read_record(data, name)
+        reason = why_unusable(record, data, folds)
+        if reason:
+            raise PodiumError(f"RUNS: {name} cannot join: {reason}; leave it out, or finish it")
+        by_recipe.setdefault(record.get("seedless_hash") or name, []).append(name)
+        seconds[name] = float(record.get("seconds", 0))
+    members = []
+    for runs in by_recipe.values():
+        parts = [_aligned(data, folds, name) for name in runs]
+        probs = {part: np.mean([p[part] for p in parts], axis=0, dtype=np.float64) for part in parts[0]}
+        probs = {part: values.astype(np.float32) for part, values in probs.items()}
+        total = sum(seconds[name] for name in runs)
+        members.append(Member("+".join(runs), tuple(runs), probs, total))
+    return members
+
+
+def _aligned(data: CompetitionData, folds: Folds, name: str) -> dict[str, np.ndarray]:
+    """Return a run's probabilities by part, in the order of the competition's tables."""
+    folder = data.project.run(data.competition.name, name)
+    wanted = wanted_ids(data, folds)
+    probs = {}
+    for part, ids in wanted.items():
+        path = folder / f"{part}.npz"
+        stored = Predictions.load(path, f"make train it again with NAME={name} FRESH=1")
+        if stored.meta.get("folds_hash") != folds.hash:
+            raise PodiumError(
+                f"{path}: made on other folds ({stored.meta.get('folds_hash')}, now {folds.hash}); "
+                "leave it out with RUNS=, or train it again"
+            )
+        _refuse_foreign(stored, ids, path)
+        stored = stored.with_classes(data.classes, str(path)).rows(ids, str(path))
+        probs[part] = stored.probs
+    return probs
+
+
+def wanted_ids(data: CompetitionData, folds: Folds) -> dict[str, np.ndarray]:
+    """Return the ids of each part that a finished run must have."""
+    ids = {"oof": data.train.ids[validated_rows(folds)], "test": data.test.ids}
+    if len(folds.test_rows):
+        ids["local-test"] = data.train.ids[folds.test_rows]
+    return ids
+
+
+def validated_rows(folds: Folds) -> np.ndarray:
+    """Return the training rows that some fold validates on, in the table's order."""
+    return np.flatnonzero(folds.fold >= 0)
+
+
+def _refuse_foreign(stored: Predictions, ids: np.ndarray, path: Path) -> None:
+    foreign = np.setdiff1d(stored.ids, ids)
+    if len(foreign):
+        raise PodiumError(
+            f"{path}: id {str(foreign[0])!r} and {len(foreign) - 1} more are not rows of this "
+            "competition's table and folds; leave the run out with RUNS=, or train it again"
+        )
