@@ -1,0 +1,154 @@
+"""Multipliers: the line search against brute force, and what the whole fit promises."""
+
+import numpy as np
+import pytest
+
+from pipeline.decisions import fit_multipliers
+from pipeline.decisions.flips import best_multiplier
+from pipeline.decisions.multipliers import multiply
+from pipeline.errors import PodiumError
+from pipeline.metrics import get_metric
+
+NAMES = ("accuracy", "balanced_accuracy", "f1_micro", "f1_macro", "f2_macro", "f0.5_weighted")
+FEW = np.array([0.0, 0.1, 0.2, 0.4, 0.7, 1.0])
+
+
+def tied(seed, n=14, c=3):
+    """Return labels, some classes of which may be absent, and scores of a few values."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, rng.integers(1, c + 1), n), rng.choice(FEW, (n, c))
+
+
+def informative(seed, n=400, c=4):
+    """Return unbalanced labels and probabilities that favour the common classes."""
+    rng = np.random.default_rng(seed)
+    rates = np.array([0.6, 0.25, 0.1, 0.05])[:c]
+    y = rng.choice(c, n, p=rates / rates.sum())
+    logits = np.log(rates) + 1.2 * np.eye(c)[y] + rng.normal(size=(n, c))
+    probs = np.exp(logits)
+    return y, probs / probs.sum(1, keepdims=True)
+
+
+def brute_force(metric, y, probs, multipliers, j):
+    """Return the best score over multipliers of class j between all ratios at which rows flip."""
+    scaled = probs * multipliers
+    others = np.delete(scaled, j, axis=1).max(1)
+    ratios = {o / p for o, p in zip(others, probs[:, j], strict=True) if o > 0 and p > 0}
+    ratios = sorted(ratios)
+    if not ratios:
+        return -np.inf
+    points = [ratios[0] / 3, *np.sqrt(np.multiply(ratios[1:], ratios[:-1])), ratios[-1] * 3]
+    # Ratios that differ by rounding alone leave no room for a cut between them.
+    wide = [True, *(np.diff(ratios) > 1e-12), True]
+    scores = []
+    for point in np.array(points)[wide]:
+        moved = multipliers.copy()
+        moved[j] = point
+        scores.append(metric.score(y, multiply(probs, moved)))
+    return max(scores)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_line_search_is_exact(name):
+    """Check that one class's best multiplier is the best of all cuts, and reaches its promise."""
+    metric = get_metric(name, "multiclass")
+    for seed in range(25):
+        y, probs = tied(seed, c=2 + seed % 3)
+        c = probs.shape[1]
+        multipliers = np.exp(np.random.default_rng(seed).normal(size=c)) if seed % 2 else np.ones(c)
+        j = seed % c
+        value, promised = best_multiplier(metric, y, probs, multipliers, j)
+        assert promised == pytest.approx(brute_force(metric, y, probs, multipliers, j), abs=1e-12)
+        moved = multipliers.copy()
+        moved[j] = value
+        if np.isfinite(promised):
+            reached = metric.score(y, multiply(probs, moved))
+            assert promised == pytest.approx(reached, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1_macro"])
+def test_proportional_rows_are_not_parted_by_rounding(name):
+    """Check that rows which flip together but for the last bit keep the search's promise."""
+    metric = get_metric(name, "multiclass")
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        base = rng.choice([0.1, 0.2, 0.3, 0.6, 0.7], (6, 3))
+        probs = np.concatenate([base * factor for factor in (1, 1 / 2, 0.3, 1 / 3, 0.7)])
+        y, multipliers = rng.integers(0, 3, len(probs)), np.exp(rng.normal(size=3))
+        moved = multipliers.copy()
+        moved[0], promised = best_multiplier(metric, y, probs, multipliers, 0)
+        reached = metric.score(y, multiply(probs, moved))
+        assert reached == pytest.approx(promised, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_never_below_argmax(name):
+    """Check that the fit is at least as good as argmax, and finite, positive and normalised."""
+    metric = get_metric(name, "multiclass")
+    for seed in range(12):
+        y, probs = tied(seed) if seed % 2 else informative(seed, n=120)
+        multipliers = fit_multipliers(metric, y, probs, n_starts=3)
+        fitted = metric.score(y, multiply(probs, multipliers))
+        assert fitted >= metric.score(y, probs.argmax(1))
+        assert np.isfinite(multipliers).all()
+        assert (multipliers > 0).all()
+        mean = np.exp(np.log(multipliers).mean())
+        assert 2**-0.5 - 1e-9 <= mean <= 2**0.5 + 1e-9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_classes_reach_the_global_optimum(name):
+    """Check that with two classes, where one ratio is all there is, the fit is the best of all."""
+    metric = get_metric(name, "multiclass")
+    for seed in range(10):
+        y, probs = informative(seed, n=40, c=2)
+        best = brute_force(metric, y, probs, np.ones(2), 1)
+        fitted = metric.score(y, multiply(probs, fit_multipliers(metric, y, probs)))
+        assert fitted == pytest.approx(best, abs=1e-12)
+
+
+def test_rare_classes_gain():
+    """Check that balanced accuracy and macro-F rise clearly where argmax starves rare classes."""
+    y, probs = informative(1, n=2000)
+    for name, gain in (("balanced_accuracy", 0.05), ("f1_macro", 0.01)):
+        metric = get_metric(name, "multiclass")
+        fitted = metric.score(y, multiply(probs, fit_multipliers(metric, y, probs)))
+        assert fitted > metric.score(y, probs.argmax(1)) + gain
+
+
+def test_the_same_seed_gives_the_same_multipliers():
+    """Check that the fit is a function of its arguments."""
+    y, probs = informative(2, n=150)
+    metric = get_metric("f1_macro", "multiclass")
+    first, again = (fit_multipliers(metric, y, probs, seed=3) for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+def test_ties_go_to_the_first_class():
+    """Check that equal products answer the class that comes first."""
+    probs = np.array([[0.4, 0.4, 0.2], [0.0, 0.0, 0.0], [0.1, 0.2, 0.2]])
+    assert multiply(probs, np.ones(3)).tolist() == [0, 0, 1]
+    assert multiply(probs, np.array([1.0, 1.0, 2.0])).tolist() == [0, 0, 2]
+
+
+def test_rows_that_no_multiplier_moves():
+    """Check that one-hot probabilities, where nothing can flip, keep argmax."""
+    y, probs = np.array([0, 1, 2, 1]), np.eye(3)[[0, 1, 2, 2]]
+    multipliers = fit_multipliers(get_metric("accuracy", "multiclass"), y, probs)
+    assert np.array_equal(multiply(probs, multipliers), probs.argmax(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "y", "probs", "words"),
+    [
+        ("mcc", [0, 1], np.eye(2), "no multipliers"),
+        ("accuracy", [0, 2], np.eye(2), "below 2"),
+        ("accuracy", [0, 1], [[0.5, np.nan], [0.5, 0.5]], "nan"),
+        ("accuracy", [0, 1, 1], np.eye(2), "same rows"),
+        ("accuracy", [[0, 1], [1, 0]], np.eye(2), "shape"),
+    ],
+)
+def test_refusals(name, y, probs, words):
+    """Check that other metrics, NaN and shapes that differ are refused."""
+    with pytest.raises(PodiumError, match=words):
+        fit_multipliers(get_metric(name, "multiclass"), y, probs)
