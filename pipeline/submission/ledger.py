@@ -1,0 +1,177 @@
+"""The ledger: a row per submission, with what cross-validation promised and the site said."""
+
+import csv
+import io
+import math
+import re
+from contextlib import AbstractContextManager
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+
+from pipeline.artifacts.files import read_text, write_text
+from pipeline.artifacts.locks import lock
+from pipeline.config.project import Project
+from pipeline.errors import PodiumError, nearest
+
+_REMEDY = "mend it, or restore the file from git"
+_NUMBERS = ("cv_in_sample", "cv_honest", "cv_se", "public", "private")
+BY_HAND = "by hand"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the ledger. All but the number stays the text of the file, '' where unknown."""
+
+    number: int
+    time: str
+    file: str
+    sha256: str
+    source: str
+    cv_in_sample: str = ""
+    cv_honest: str = ""
+    cv_se: str = ""
+    public: str = ""
+    private: str = ""
+    note: str = ""
+    parent: str = ""
+
+    def value(self, column: str) -> float | None:
+        """Return a score column as a number, None where it is unknown."""
+        text = getattr(self, column)
+        return float(text) if text else None
+
+
+COLUMNS = tuple(field.name for field in fields(Entry))
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The rows of one competition's ledger, oldest first. Change and save under `locked` only."""
+
+    path: Path
+    rows: tuple[Entry, ...] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> "Ledger":
+        """Read and check the ledger; where there is none yet it is empty."""
+        if not path.exists():
+            return cls(path)
+        text = read_text(path, _REMEDY).removeprefix("\ufeff")  # a spreadsheet's mark
+        try:
+            lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
+        except csv.Error as error:
+            raise PodiumError(f"{path}: not a readable CSV table ({error}); {_REMEDY}") from None
+        if not lines or tuple(lines[0]) != COLUMNS:
+            found = ",".join(lines[0]) if lines else "nothing"
+            raise PodiumError(
+                f"{path}: its columns must be {','.join(COLUMNS)}, not {found}; {_REMEDY}"
+            )
+        rows = tuple(_entry(line, row, path) for row, line in enumerate(lines[1:], start=2))
+        numbers = [entry.number for entry in rows]
+        for row, number in enumerate(numbers):
+            if number in numbers[:row]:
+                raise PodiumError(
+                    f"{path}: row {row + 2}: number {number} stands twice; give one of them "
+                    "the next free number"
+                )
+        return cls(path, rows)
+
+    def append(self, entry: Entry) -> "Ledger":
+        """Return the ledger with `entry` at its end."""
+        return replace(self, rows=(*self.rows, entry))
+
+    def update(self, number: int, **changes: str) -> "Ledger":
+        """Return the ledger with the given columns of row `number` changed."""
+        if number not in [entry.number for entry in self.rows]:
+            raise PodiumError(
+                f"{self.path}: no submission has number {number}; use a number of its rows"
+            )
+        rows = [replace(row, **changes) if row.number == number else row for row in self.rows]
+        return replace(self, rows=tuple(rows))
+
+    def save(self) -> None:
+        """Replace the file in one step."""
+        lines = [COLUMNS, *(tuple(str(value) for value in astuple(row)) for row in self.rows)]
+        write_text(self.path, "".join(",".join(map(_quoted, line)) + "\n" for line in lines))
+
+
+def _quoted(text: str) -> str:
+    """Quote as CSV does; the csv module of Python 3.11 leaves a lone carriage return bare."""
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[,"\r\n]', text) else text
+
+
+def _entry(line: list[str], row: int, path: Path) -> Entry:
+    if len(line) != len(COLUMNS):
+        raise PodiumError(
+            f"{path}: row {row} has {len(line)} fields, not {len(COLUMNS)}; {_REMEDY}"
+        )
+    text = dict(zip(COLUMNS, line, strict=True))
+    for column, pattern in (("number", r"[1-9][0-9]*"), ("parent", r"([1-9][0-9]*)?")):
+        if not re.fullmatch(pattern, text[column]):
+            raise PodiumError(
+                f"{path}: row {row}, column {column!r} is {text[column]!r}, not a whole number "
+                f"of 1 or more; {_REMEDY}"
+            )
+    for column in _NUMBERS:
+        if text[column]:
+            checked_score(text[column], f"{path}: row {row}, column {column!r}")
+    for column in ("time", "file", "sha256", "source"):
+        if not text[column].strip():
+            raise PodiumError(f"{path}: row {row}, column {column!r} is blank; {_REMEDY}")
+    return Entry(int(text.pop("number")), **text)
+
+
+def checked_score(value: float | str, where: str) -> float:
+    """Return a finite score; `where` says whose value it is."""
+    try:
+        score = float(value)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise PodiumError(f"{where} is {value!r}, not a finite number; give a score such as 0.74")
+    return score
+
+
+def locked(project: Project, comp: str) -> AbstractContextManager[None]:
+    """Hold the ledger of `comp`; every change to it or to its folder is made inside."""
+    path = project.submissions(comp) / "ledger.lock"
+    return lock(path, f"the ledger of {comp}", wait=30)
+
+
+def rows(project: Project, comp: str) -> tuple[Entry, ...]:
+    """Return the submissions of `comp`, oldest first."""
+    return Ledger.load(project.ledger(comp)).rows
+
+
+def set_score(
+    project: Project, comp: str, which: int | str | None = None, *, public: float
+) -> Entry:
+    """Enter a leaderboard score by hand, and say so in the note.
+
+    `which` is a number or a source (its newest submission); None is the newest submission of all.
+    """
+    score = checked_score(public, "SCORE")
+    with locked(project, comp):
+        ledger = Ledger.load(project.ledger(comp))
+        entry = _chosen(ledger, which, comp)
+        notes = [entry.note] if entry.note else []
+        if BY_HAND not in entry.note:
+            notes.append(BY_HAND)
+        changed = ledger.update(entry.number, public=repr(score), note="; ".join(notes))
+        if changed != ledger:
+            changed.save()
+    return next(row for row in changed.rows if row.number == entry.number)
+
+
+def _chosen(ledger: Ledger, which: int | str | None, comp: str) -> Entry:
+    if not ledger.rows:
+        raise PodiumError(f"{ledger.path}: no submission yet; make one: make submit COMP={comp}")
+    by_source = [row for row in ledger.rows if which is None or row.source == which]
+    if by_source:
+        return by_source[-1]
+    by_number = [row for row in ledger.rows if str(row.number) == str(which).lstrip("0")]
+    if by_number:
+        return by_number[0]
+    known = [row.source for row in ledger.rows]
+    hint = nearest(str(which), known) or f"; there are: {', '.join(dict.fromkeys(known))}"
+    raise PodiumError(f"{ledger.path}: no submission has number or source {which!r}{hint}")

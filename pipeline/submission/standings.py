@@ -1,0 +1,111 @@
+"""Where we stand: every run and ensemble with its scores, and what the ledger knows of each."""
+
+from dataclasses import dataclass
+
+from pipeline.competition import CompetitionData
+from pipeline.ensemble.build import Decided, open_decided
+from pipeline.ensemble.members import list_runs, read_record, why_unusable
+from pipeline.errors import PodiumError
+from pipeline.folds import Folds
+from pipeline.metrics import get_metric
+from pipeline.submission.ledger import Entry, rows
+from pipeline.submission.medals import medal_table
+from pipeline.submission.writer import Submission, write_submission
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run or ensemble: out-of-fold score in-sample and honest, leaderboard scores, seconds."""
+
+    name: str
+    in_sample: float
+    honest: float
+    honest_se: float
+    seconds: float
+    blend: str
+    rule: str
+    entry: Entry | None
+    place: str  # rank and medal among the leaderboard's teams, where the competition has one
+
+
+def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decided, Submission]:
+    """Turn the test probabilities of `source` into a checked submission and a ledger row.
+
+    Without `source`, the newest ensemble is taken.
+    """
+    name = source or newest_ensemble(data)
+    reason = why_unusable(read_record(data, name), data, folds)
+    if reason:
+        raise PodiumError(f"FROM: {name} cannot be submitted: {reason}")
+    decided = open_decided(data, folds, name)
+    metric = get_metric(data.competition.metric, data.competition.task)
+    probs = decided.test_probs(data)
+    answer = decided.rule.apply(probs)
+    record = decided.record
+    cv = {
+        "cv_in_sample": record["in_sample"],
+        "cv_honest": record["honest"],
+        "cv_se": record["honest_se"],
+    }
+    note = f"{record['blend']} of {len(record['members'])}; {decided.rule.describe()}"
+    answers = (None, probs) if metric.needs == "probs" else (answer, None)
+    return decided, write_submission(data, data.test.ids, *answers, source=name, cv=cv, note=note)
+
+
+def newest_ensemble(data: CompetitionData) -> str:
+    """Return the name of the ensemble that was made last."""
+    made = {}
+    for name in list_runs(data):
+        record = read_record(data, name)
+        if "ensemble" in record:
+            made[name] = str(record.get("created", ""))
+    if not made:
+        raise PodiumError(
+            f"submit: {data.competition.name} has no ensemble yet; make ensemble "
+            f"COMP={data.competition.name} first, or name a run with FROM="
+        )
+    return max(made, key=lambda name: (made[name], name))
+
+
+def standings(data: CompetitionData, folds: Folds) -> tuple[list[Standing], dict[str, str]]:
+    """Return all finished runs and ensembles, best honest score first, and why others are not there.
+
+    The decision of a run that has none yet is fitted now. Scores come from the newest submission of
+    each; answers are not opened here.
+    """
+    metric = get_metric(data.competition.metric, data.competition.task)
+    entries = {entry.source: entry for entry in rows(data.project, data.competition.name)}
+    places = _places(data, list(entries.values()))
+    found, left = [], {}
+    for name in list_runs(data):
+        reason = why_unusable(read_record(data, name), data, folds)
+        if reason:
+            left[name] = reason
+            continue
+        decided = open_decided(data, folds, name)
+        record, entry = decided.record, entries.get(name)
+        found.append(
+            Standing(
+                name,
+                record["in_sample"],
+                record["honest"],
+                record["honest_se"],
+                record["seconds"],
+                record["blend"],
+                decided.rule.describe(),
+                entry,
+                places.get(entry.number, "") if entry else "",
+            )
+        )
+    found.sort(key=lambda standing: (-metric.sign * standing.honest, standing.name))
+    return found, left
+
+
+def _places(data: CompetitionData, entries: list[Entry]) -> dict[int, str]:
+    if data.competition.tables.leaderboard is None:
+        return {}
+    graded = [entry for entry in entries if entry.private]
+    return {
+        row.number: f"{row.private_rank}/{row.teams} {row.medal}".strip()
+        for row in medal_table(data, graded)
+    }
