@@ -1,0 +1,56 @@
+# Podium. `make help` lists the targets; each is `python -m pipeline VERB` in the environment .venv,
+# which is made on first use and again only when requirements.txt changes.
+#
+# Variables (make train ARCH=densenet121 ONLY=0 ...); each is the verb's option of the same name:
+#   COMP=digits  ARCH=  RECIPE=baseline  NAME=  SEED=0  SET="training.epochs=3"  ONLY=0  LIMIT=500
+#   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  FRESH=1
+PYTHON ?= python3
+COMP ?= digits
+RUN := .venv/bin/python -m pipeline
+
+# $(call option,NAME) is --name "value" where NAME is given, else nothing.
+lower = $(shell echo $(1) | tr A-Z a-z)
+option = $(if $($(1)),--$(call lower,$(1)) "$($(1))")
+options = --comp "$(COMP)" $(foreach name,$(1),$(call option,$(name))) $(if $(FRESH),--fresh)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test folds train ensemble submit score leaderboard
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@sed -n '/^# Variables/,/^#   FOLDS/s/^# *//p' $(MAKEFILE_LIST)
+
+setup: .venv/done ## make the environment .venv with pinned packages
+
+.venv/done: requirements.txt
+	@echo "making .venv (downloads several GB once) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; make setup PYTHON=python3.11")'
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+demo: .venv/done ## the main job from nothing: folds, two runs, ensemble, submissions, scores
+	@$(RUN) demo --comp "$(COMP)"
+
+test: .venv/done ## run the tests and the style check
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet . || { echo "error: run .venv/bin/ruff format"; exit 1; }
+	@.venv/bin/python -m pytest $(ARGS)
+
+folds: .venv/done ## make the folds that all runs share: FOLDS= HOLDOUT= TEST= SEED=
+	@$(RUN) folds $(call options,FOLDS HOLDOUT TEST SEED)
+
+train: .venv/done ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= FRESH=1
+	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT EXECUTOR)
+
+ensemble: .venv/done ## blend all finished runs, or RUNS="a b", and decide: NAME=
+	@$(RUN) ensemble --comp "$(COMP)" $(foreach name,RUNS NAME,$(call option,$(name)))
+
+submit: .venv/done ## write a checked submission of the newest ensemble, or FROM=run
+	@$(RUN) submit --comp "$(COMP)" $(call option,FROM)
+
+score: .venv/done ## grade submissions locally, or enter SCORE=0.74 (of FROM=) by hand
+	@$(RUN) score --comp "$(COMP)" $(foreach name,SCORE FROM,$(call option,$(name)))
+
+leaderboard: .venv/done ## all runs and ensembles: out-of-fold, honest, public, private
+	@$(RUN) leaderboard --comp "$(COMP)"

@@ -1,0 +1,199 @@
+"""The command line: parse, call one function, print. `python -m pipeline --help` lists the verbs.
+
+Heavy imports happen inside the verb that needs them, so that help answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.config.project import Project
+from pipeline.errors import PodiumError
+from pipeline.show import ensemble_report, graded_table, say, standings_table, summaries_table
+
+app = typer.Typer(
+    name="pipeline",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Podium: k-fold training, out-of-fold ensembles with honest scores, checked submissions.",
+)
+
+Comp = Annotated[str, typer.Option(help="competition: experiments/competitions/COMP.yaml")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of going on")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit status 2, a bug a traceback."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments)
+    except PodiumError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _project() -> Project:
+    return Project(Path.cwd())
+
+
+def _numbers(text: str, variable: str) -> list[int]:
+    try:
+        return [int(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        raise PodiumError(f"{variable}: {text!r} is not a list of whole numbers") from None
+
+
+@app.command()
+def demo(comp: Comp = "digits") -> None:
+    """Run the main job from nothing: folds, two runs, ensemble, submissions, scores."""
+    from pipeline.demo import demo as run_demo
+
+    project = _project()
+    made = run_demo(project, comp, say)
+    print(f"\n{standings_table(made.data, made.standings)}\n\nwritten:")
+    for path in made.paths:
+        print(f"  {project.shown(path)}")
+    print("\nnext: make train ARCH=lenet SEED=1, then make ensemble, make submit, make score")
+
+
+@app.command()
+def folds(
+    comp: Comp = "digits",
+    folds: Annotated[int, typer.Option(help="how many; 1 makes a hold-out")] = 5,
+    holdout: Annotated[float, typer.Option(help="share to validate on, with --folds 1")] = 0.2,
+    test: Annotated[float, typer.Option(help="share kept apart as a local test split")] = 0.0,
+    seed: Annotated[int, typer.Option(help="of the split")] = 0,
+    fresh: Fresh = False,
+) -> None:
+    """Make the folds that all runs share; never remade unless --fresh."""
+    from pipeline.competition import load_data
+    from pipeline.folds import balance_table, make_folds
+
+    project = _project()
+    data = load_data(project, comp)
+    path = project.folds(comp)
+    options = {"n_folds": folds, "holdout": holdout, "test": test, "seed": seed, "fresh": fresh}
+    rows = data.train.ids, data.labels, data.classes, data.train.groups
+    found, made = make_folds(path, *rows, **options)
+    print(f"{project.shown(path)}: {'made' if made else 'there already, unchanged'}, {found.hash}")
+    print(balance_table(found.info))
+    print(f"next: make train COMP={comp} ARCH=densenet121")
+
+
+@app.command()
+def train(
+    comp: Comp = "digits",
+    arch: Annotated[str, typer.Option(help="one or several timm names, lenet, simple-cnn")] = "",
+    recipe: Annotated[str, typer.Option(help="experiments/recipes/RECIPE.yaml")] = "baseline",
+    seed: Annotated[str, typer.Option(help="one or several; each is a run")] = "0",
+    set: Annotated[str, typer.Option(help="'training.epochs=3 image.size=160'")] = "",
+    name: Annotated[str, typer.Option(help="name of the run")] = "",
+    only: Annotated[str, typer.Option(help="folds to run now")] = "",
+    limit: Annotated[int | None, typer.Option(help="rows, for a smoke run")] = None,
+    executor: Annotated[str, typer.Option(help="who runs the jobs: local")] = "local",
+    fresh: Fresh = False,
+) -> None:
+    """Train every architecture on every fold; only what is missing is run."""
+    from pipeline.training.train import TrainRequest
+    from pipeline.training.train import train as run_train
+
+    if executor != "local":
+        raise PodiumError(f"EXECUTOR: {executor!r} is not known; there is: local")
+    seeds, folds_now = _numbers(seed, "SEED"), _numbers(only, "ONLY")
+    request = TrainRequest(
+        comp, arch.split(), recipe, seeds, set, name, folds_now, limit, fresh
+    )
+    summaries = run_train(_project(), request, say)
+    print(f"\n{summaries_table(summaries)}")
+    unfinished = [summary.run.name for summary in summaries if not summary.complete]
+    if unfinished:
+        print(f"next: the same command without ONLY trains the other folds of {unfinished[0]}")
+    else:
+        print(f"next: make ensemble COMP={comp}, or make submit COMP={comp} FROM={summaries[-1].run.name}")
+
+
+@app.command()
+def ensemble(
+    comp: Comp = "digits",
+    runs: Annotated[str, typer.Option(help="runs to blend; all finished ones if empty")] = "",
+    name: Annotated[str, typer.Option(help="of the ensemble")] = "",
+) -> None:
+    """Blend runs, choose the decision rule, and score both honestly."""
+    from pipeline.ensemble.build import build_ensemble
+
+    data, found = _data_and_folds(comp)
+    made = build_ensemble(data, found, runs.split() or None, name)
+    print(ensemble_report(data, made))
+    print(f"next: make submit COMP={comp}")
+
+
+@app.command()
+def submit(
+    comp: Comp = "digits",
+    source: Annotated[str, typer.Option("--from", help="run or ensemble; newest ensemble")] = "",
+) -> None:
+    """Write a checked submission and its row in the ledger."""
+    from pipeline.submission.standings import submit as run_submit
+
+    project = _project()
+    data, found = _data_and_folds(comp)
+    decided, submission = run_submit(data, found, source)
+    for warning in decided.record["warnings"]:
+        print(f"warning: {warning}")
+    done = "written and checked" if submission.made else "there already, unchanged"
+    print(f"{project.shown(submission.path)}: {done}, {len(data.test):,} rows")
+    print(f"entered as number {submission.number} in {project.shown(project.ledger(comp))}")
+    print(f"next: make score COMP={comp}, or make score COMP={comp} SCORE=... from the site")
+
+
+@app.command()
+def score(
+    comp: Comp = "digits",
+    score: Annotated[float | None, typer.Option(help="leaderboard score, by hand")] = None,
+    source: Annotated[str, typer.Option("--from", help="number, run or ensemble")] = "",
+) -> None:
+    """Grade submissions against local answers, or enter a leaderboard score by hand."""
+    from pipeline.competition import load_data
+    from pipeline.submission import grade_all, rows, set_score
+
+    project = _project()
+    if score is not None:
+        entry = set_score(project, comp, source or None, public=score)
+        print(f"number {entry.number}, {entry.source}: public {entry.public}")
+        return
+    data = load_data(project, comp)
+    graded = grade_all(data)
+    print(f"{len(graded)} newly graded" if graded else "nothing new to grade")
+    print(graded_table(data, rows(project, comp)))
+
+
+@app.command()
+def leaderboard(comp: Comp = "digits") -> None:
+    """Show all runs and ensembles: out-of-fold, honest, public, private."""
+    from pipeline.submission.standings import standings
+
+    data, found = _data_and_folds(comp)
+    rows, left = standings(data, found)
+    print(standings_table(data, rows) if rows else "no finished run yet: make train ARCH=densenet121")
+    for name, reason in left.items():
+        print(f"left out: {name}: {reason}")
+
+
+def _data_and_folds(comp: str) -> tuple:
+    from pipeline.competition import load_data
+    from pipeline.folds import load_folds
+
+    project = _project()
+    data = load_data(project, comp)
+    return data, load_folds(project.folds(comp), data.train.ids)
+

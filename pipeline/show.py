@@ -1,0 +1,101 @@
+"""Tables and sentences for the terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+
+def say(sentence: str) -> None:
+    """Print a line above any progress bars."""
+    tqdm.write(sentence)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align text in columns: the first to the left, the others to the right."""
+    lines = [list(headers), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
+    rule = ["-" * width for width in widths]
+    shown = [lines[0], rule, *lines[1:]]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in shown
+    )
+
+
+def number(value: Any) -> str:
+    """Four decimals; a dash where there is no number."""
+    return "-" if value is None or value == "" else f"{float(value):.4f}"
+
+
+def with_error(value: float, se: float) -> str:
+    return f"{value:.4f} ± {se:.4f}"
+
+
+def standings_table(data: Any, standings: Sequence[Any]) -> str:
+    """The leaderboard: one line per run and ensemble."""
+    metric = data.competition.metric
+    headers = [metric, "out-of-fold", "honest ± SE", "public", "private", "rank", "seconds"]
+    rows = []
+    for s in standings:
+        public, private = (s.entry.public, s.entry.private) if s.entry else ("", "")
+        honest = with_error(s.honest, s.honest_se)
+        scores = [number(s.in_sample), honest, number(public), number(private)]
+        rows.append([s.name, *scores, s.place or "-", f"{s.seconds:.0f}"])
+    return table(headers, rows)
+
+
+def summaries_table(summaries: Sequence[Any]) -> str:
+    """What training made: a line per run with each fold's score and the pooled one."""
+    folds = summaries[0].run.folds.numbers
+    headers = ["run", *(f"fold {fold}" for fold in folds), "out-of-fold", "seconds"]
+    rows = []
+    for summary in summaries:
+        record = summary.record
+        scores = [number(record["folds"].get(str(fold), {}).get("score")) for fold in folds]
+        pooled = number(record.get("oof_score"))
+        rows.append([summary.run.name, *scores, pooled, f"{record['seconds']:.0f}"])
+    notes = [f"warning: {s.run.name}: {w}" for s in summaries for w in s.record["warnings"]]
+    return "\n".join([table(headers, rows), *notes])
+
+
+def graded_table(data: Any, entries: Sequence[Any]) -> str:
+    """The ledger's scores, oldest first."""
+    headers = ["submission", "honest", "public", "private"]
+    rows = [
+        [f"{e.number:03d} {e.source}", number(e.cv_honest), number(e.public), number(e.private)]
+        for e in entries
+    ]
+    return table(headers, rows)
+
+
+def ensemble_report(data: Any, made: Any) -> str:
+    """Members, candidates and the scores of an ensemble."""
+    record = made.record
+    state = "made" if made.made else "there already, unchanged"
+    members = [[m["name"], f"{m['weight']:.3f}"] for m in record["members"]]
+    candidates = [
+        [
+            f"{c['blend']} + {c['rule']}",
+            number(c["honest"]),
+            f"{c['gain']:+.4f} ± {c['gain_se']:.4f}",
+        ]
+        for c in record["candidates"]
+    ]
+    lines = [
+        f"{made.name}: {state}",
+        table(["member", "weight"], members),
+        "",
+        table([f"cross-fitted {record['metric']}", "score", "gain over the plain mean"], candidates),
+        "",
+        f"chosen: {record['blend']}, {made.rule.describe()}",
+        f"in-sample {number(record['in_sample'])}, "
+        f"honest {with_error(record['honest'], record['honest_se'])}",
+        *([f"local test split {number(record['local_test_score'])}"] if "local_test_score" in record else []),
+        *(f"warning: {warning}" for warning in record["warnings"]),
+        *(f"left out: {name}: {reason}" for name, reason in made.left_out.items()),
+    ]
+    return "\n".join(lines)
