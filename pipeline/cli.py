@@ -110,16 +110,16 @@ def train(
     if executor != "local":
         raise PodiumError(f"EXECUTOR: {executor!r} is not known; there is: local")
     seeds, folds_now = _numbers(seed, "SEED"), _numbers(only, "ONLY")
-    request = TrainRequest(
-        comp, arch.split(), recipe, seeds, set, name, folds_now, limit, fresh
-    )
+    request = TrainRequest(comp, arch.split(), recipe, seeds, set, name, folds_now, limit, fresh)
     summaries = run_train(_project(), request, say)
     print(f"\n{summaries_table(summaries)}")
     unfinished = [summary.run.name for summary in summaries if not summary.complete]
     if unfinished:
         print(f"next: the same command without ONLY trains the other folds of {unfinished[0]}")
     else:
-        print(f"next: make ensemble COMP={comp}, or make submit COMP={comp} FROM={summaries[-1].run.name}")
+        print(
+            f"next: make ensemble COMP={comp}, or make submit COMP={comp} FROM={summaries[-1].run.name}"
+        )
 
 
 @app.command()
@@ -184,7 +184,9 @@ def leaderboard(comp: Comp = "digits") -> None:
 
     data, found = _data_and_folds(comp)
     rows, left = standings(data, found)
-    print(standings_table(data, rows) if rows else "no finished run yet: make train ARCH=densenet121")
+    print(
+        standings_table(data, rows) if rows else "no finished run yet: make train ARCH=densenet121"
+    )
     for name, reason in left.items():
         print(f"left out: {name}: {reason}")
 
@@ -196,4 +198,3 @@ def _data_and_folds(comp: str) -> tuple:
     project = _project()
     data = load_data(project, comp)
     return data, load_folds(project.folds(comp), data.train.ids)
-

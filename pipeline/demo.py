@@ -12,7 +12,7 @@ from pipeline.submission import grade_all
 from pipeline.submission.standings import Standing, standings, submit
 from pipeline.training.train import TrainRequest, shared_folds, train
 
-ARCHITECTURES = ("densenet121", "resnet18")
+ARCHITECTURES = ("resnet18", "resnet10t")
 
 
 @dataclass(frozen=True)

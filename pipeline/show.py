@@ -89,12 +89,18 @@ def ensemble_report(data: Any, made: Any) -> str:
         f"{made.name}: {state}",
         table(["member", "weight"], members),
         "",
-        table([f"cross-fitted {record['metric']}", "score", "gain over the plain mean"], candidates),
+        table(
+            [f"cross-fitted {record['metric']}", "score", "gain over the plain mean"], candidates
+        ),
         "",
         f"chosen: {record['blend']}, {made.rule.describe()}",
         f"in-sample {number(record['in_sample'])}, "
         f"honest {with_error(record['honest'], record['honest_se'])}",
-        *([f"local test split {number(record['local_test_score'])}"] if "local_test_score" in record else []),
+        *(
+            [f"local test split {number(record['local_test_score'])}"]
+            if "local_test_score" in record
+            else []
+        ),
         *(f"warning: {warning}" for warning in record["warnings"]),
         *(f"left out: {name}: {reason}" for name, reason in made.left_out.items()),
     ]

@@ -1,7 +1,7 @@
 """A competition as its YAML describes it; the tables themselves are read by pipeline.competition."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -30,7 +30,7 @@ class Columns(Section):
     label: str | None = None
     labels: str | None = None
     classes: tuple[str, ...] | None = None
-    separator: str = " "
+    separator: Annotated[str, Field(min_length=1)] = " "
     group: str | None = None
     weight: str | None = None
 
@@ -55,6 +55,8 @@ class Competition(Section):
     @model_validator(mode="after")
     def _one_label_format(self) -> "Competition":
         columns = self.columns
+        if columns.classes and self.classes and columns.classes != self.classes:
+            raise ValueError("columns.classes already names the classes; leave `classes` out")
         given = [key for key in ("label", "labels", "classes") if getattr(columns, key)]
         if len(given) != 1:
             raise ValueError(f"columns needs one of label, labels, classes, not {given or 'none'}")

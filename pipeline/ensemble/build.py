@@ -116,7 +116,9 @@ def _decide(
     chain = fit_chain(choice.chosen, metric, rows)
     honest = honest_score(metric, rows, seed)
     if blended:
-        _write_predictions(data, folds, members, chain, path.parent, label, choice.chosen, rows, seed)
+        _write_predictions(
+            data, folds, members, chain, path.parent, label, choice.chosen, rows, seed
+        )
     record = {
         "ensemble" if blended else "run": label,
         "competition": data.competition.name,

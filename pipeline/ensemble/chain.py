@@ -166,7 +166,9 @@ def honest_score(metric: Metric, rows: Rows, seed: int) -> Honest:
     if pooled is None:
         raise PodiumError("honest score: there are no out-of-fold rows; train a fold first")
     score = metric.score(rows.labels, pooled)
-    return Honest(score, standard_error(metric, rows.labels, pooled, rows.groups, seed=seed), chosen)
+    return Honest(
+        score, standard_error(metric, rows.labels, pooled, rows.groups, seed=seed), chosen
+    )
 
 
 def cross_fitted_probs(candidate: Candidate, metric: Metric, rows: Rows, seed: int) -> np.ndarray:

@@ -65,7 +65,9 @@ def read_record(data: CompetitionData, name: str) -> dict[str, Any]:
         raise PodiumError(f"RUNS: {data.project.shown(folder)} is not a run{hint}")
     record = read_json(path, "delete its folder, or FRESH=1 to train it anew")
     if not isinstance(record, dict) or record.get("competition") != data.competition.name:
-        raise PodiumError(f"{path}: not a record of a {data.competition.name} run; delete its folder")
+        raise PodiumError(
+            f"{path}: not a record of a {data.competition.name} run; delete its folder"
+        )
     return record
 
 
@@ -97,7 +99,9 @@ def load_members(data: CompetitionData, folds: Folds, names: list[str]) -> list[
     members = []
     for runs in by_recipe.values():
         parts = [_aligned(data, folds, name) for name in runs]
-        probs = {part: np.mean([p[part] for p in parts], axis=0, dtype=np.float64) for part in parts[0]}
+        probs = {
+            part: np.mean([p[part] for p in parts], axis=0, dtype=np.float64) for part in parts[0]
+        }
         probs = {part: values.astype(np.float32) for part, values in probs.items()}
         total = sum(seconds[name] for name in runs)
         members.append(Member("+".join(runs), tuple(runs), probs, total))

@@ -99,7 +99,9 @@ def open_pixels(
     if not index.exists():
         needed, free = _needed_bytes(source, kind), _free_bytes(folder)
         if needed > free * DISK_SHARE:
-            said = f"{_size(needed)} of {kind} pixels would not fit in half of {_size(free)} free disk"
+            said = (
+                f"{_size(needed)} of {kind} pixels would not fit in half of {_size(free)} free disk"
+            )
             return Pixels(source, "none"), f"no cache, pictures are decoded each time: {said}"
         with lock(blob.with_suffix(".lock"), f"the image cache {blob.name}", wait=3600):
             if not index.exists():
@@ -135,7 +137,9 @@ def _decoded(source: Source) -> Iterator[np.ndarray]:
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(source.paths), 16 * threads):
-            yield from pool.map(source.read, range(start, min(start + 16 * threads, len(source.paths))))
+            yield from pool.map(
+                source.read, range(start, min(start + 16 * threads, len(source.paths)))
+            )
 
 
 def _encode(pixels: np.ndarray) -> bytes:

@@ -4,7 +4,6 @@ The writer makes a frame of this form, the grader reads one; both go through `de
 is written can be graded.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,7 +45,6 @@ def read_sample(data: CompetitionData) -> Sample:
     yaml = _yaml(data)
     path = competition.folder(data.project) / competition.tables.sample_submission
     frame = read_csv(path, [competition.columns.id], yaml)
-    check_fields(path)
     ids = checked_ids(frame, competition.columns.id, path)
     rule = f"it must hold the ids of {competition.tables.test}; mend `tables` in {yaml}"
     check_same_ids(ids, data.test.ids, path, rule)
@@ -99,26 +97,6 @@ def _check_separable(data: CompetitionData) -> None:
                 f"{_yaml(data)}: class {name!r} cannot be joined by the separator {separator!r}; "
                 "choose a columns.separator that no class holds, such as ';'"
             )
-
-
-def check_fields(path: Path) -> None:
-    """Refuse repeated columns and rows with more or fewer fields than the header.
-
-    pandas reads all of these without a word: it renames the columns, takes a surplus field for an
-    index, and fills a missing one with blank.
-    """
-    with open(path, encoding="utf-8-sig", newline="") as handle:
-        lines = (line for line in csv.reader(handle) if line)
-        header = next(lines)
-        for place, column in enumerate(header):
-            if column in header[:place]:
-                raise PodiumError(f"{path}: column {column!r} stands twice; keep one of them")
-        for row, line in enumerate(lines, start=2):
-            if len(line) != len(header):
-                raise PodiumError(
-                    f"{path}: row {row} has {len(line)} fields, the header has {len(header)}; "
-                    "mend that row"
-                )
 
 
 def check_same_ids(ids: np.ndarray, wanted: np.ndarray, path: Path | str, rule: str) -> None:

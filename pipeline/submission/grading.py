@@ -15,7 +15,7 @@ from pipeline.competition.csv import checked_ids, read_csv
 from pipeline.competition.labels import encode, label_columns
 from pipeline.errors import PodiumError
 from pipeline.metrics import get_metric, standard_error
-from pipeline.submission.formats import check_fields, check_same_ids, decode, read_sample
+from pipeline.submission.formats import check_same_ids, decode, read_sample
 from pipeline.submission.ledger import Entry, Ledger, locked, rows
 
 USAGE = "Usage"
@@ -126,7 +126,6 @@ def _read_submission(data: CompetitionData, path: Path) -> np.ndarray:
     """Return the answer that a submission gives, its rows in the order of the test table."""
     sample = read_sample(data)
     frame = read_csv(path, [], "the ledger")
-    check_fields(path)
     columns = [str(name) for name in frame.columns]
     if sorted(columns) != sorted(sample.columns):
         raise PodiumError(

@@ -14,7 +14,6 @@ from pipeline.competition import CompetitionData
 from pipeline.competition.csv import checked_ids, read_csv
 from pipeline.errors import PodiumError
 from pipeline.metrics import get_metric
-from pipeline.submission.formats import check_fields
 from pipeline.submission.ledger import Entry, checked_score
 
 Medal = Literal["gold", "silver", "bronze", ""]
@@ -88,7 +87,6 @@ def _leaderboard(data: CompetitionData) -> tuple[list[float], list[float]]:
         )
     path = data.competition.folder(data.project) / tables.leaderboard
     frame = read_csv(path, [], yaml)
-    check_fields(path)
     columns = [str(name) for name in frame.columns]
     if sorted(columns) != sorted(_COLUMNS):
         raise PodiumError(

@@ -26,7 +26,7 @@ from pipeline.images.batches import Batches, Images, loader
 from pipeline.images.cache import Pixels
 from pipeline.metrics import Metric, get_metric
 from pipeline.training import checkpoint
-from pipeline.training.device import Setup, resolve
+from pipeline.training.device import resolve
 from pipeline.training.history import write_history
 from pipeline.training.loop import Epoch, Learner, Normalise, predict, train_epoch
 from pipeline.training.optim import build_ema, build_loss, build_optimizer
@@ -86,9 +86,13 @@ class _Session:
         self.setup = resolve(recipe, model)
         model = model.to(self.setup.device, memory_format=self.setup.memory_format)
         self.normalise = Normalise(*normalisation(recipe), self.setup)
-        self.batches = Batches(job.train, recipe.training.batch_size, (recipe.training.seed, job.fold))
+        self.batches = Batches(
+            job.train, recipe.training.batch_size, (recipe.training.seed, job.fold)
+        )
         if not len(self.batches):
-            raise PodiumError(f"fold {job.fold}: no rows to train on; make other folds, or drop LIMIT")
+            raise PodiumError(
+                f"fold {job.fold}: no rows to train on; make other folds, or drop LIMIT"
+            )
         self.steps = len(self.batches) * recipe.training.epochs
         scaler = torch.amp.GradScaler(self.setup.kind, enabled=self.setup.precision == "float16")
         self.learner = Learner(

@@ -93,7 +93,9 @@ class Run:
         if not isinstance(old, dict) or not isinstance(old.get("recipe"), dict):
             raise PodiumError(f"{self.record_path}: not a run's record; {remedy}")
         if old.get("recipe_hash") != new["recipe_hash"]:
-            old_science = {k: v for k, v in old["recipe"].items() if k not in ("runtime", "describe")}
+            old_science = {
+                k: v for k, v in old["recipe"].items() if k not in ("runtime", "describe")
+            }
             keys = "; ".join(differing(old_science, self.recipe.science())) or "its hash"
             raise PodiumError(f"{self._shown()}: trained by another recipe ({keys}); {remedy}")
         for key, what in (("folds_hash", "folds"), ("data_hash", "labels or ids")):

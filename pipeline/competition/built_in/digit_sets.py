@@ -75,9 +75,7 @@ def _canvas(
     return np.clip(canvas, 0, 255).astype(np.uint8), labels
 
 
-def _free_place(
-    rng: np.random.Generator, taken: list[tuple[int, int]]
-) -> tuple[int, int] | None:
+def _free_place(rng: np.random.Generator, taken: list[tuple[int, int]]) -> tuple[int, int] | None:
     """Return a corner (y, x) in the middle that keeps 16 pixels from the others, if one is found."""
     for _ in range(60):
         y, x = (int(v) for v in rng.integers(BORDER, SIDE - BORDER - 18, 2, endpoint=True))
