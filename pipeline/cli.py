@@ -117,9 +117,7 @@ def train(
     if unfinished:
         print(f"next: the same command without ONLY trains the other folds of {unfinished[0]}")
     else:
-        print(
-            f"next: make ensemble COMP={comp}, or make submit COMP={comp} FROM={summaries[-1].run.name}"
-        )
+        print(f"next: make ensemble COMP={comp}; make submit COMP={comp}")
 
 
 @app.command()

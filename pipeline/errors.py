@@ -19,7 +19,7 @@ class Busy(PodiumError):
 
 
 def nearest(name: str, choices: Iterable[str], n: int = 3) -> str:
-    """Return ' (did you mean a, b?)' for the known names closest to `name`, or '' when none is close."""
+    """Return ' (did you mean a, b?)' for the known names close to `name`, or '' for none."""
     close = difflib.get_close_matches(
         str(name), [str(choice) for choice in choices], n=n, cutoff=0.6
     )

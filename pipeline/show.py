@@ -96,12 +96,13 @@ def ensemble_report(data: Any, made: Any) -> str:
         f"chosen: {record['blend']}, {made.rule.describe()}",
         f"in-sample {number(record['in_sample'])}, "
         f"honest {with_error(record['honest'], record['honest_se'])}",
-        *(
-            [f"local test split {number(record['local_test_score'])}"]
-            if "local_test_score" in record
-            else []
-        ),
+        *_local_test(record),
         *(f"warning: {warning}" for warning in record["warnings"]),
-        *(f"left out: {name}: {reason}" for name, reason in made.left_out.items()),
+        *(f"left out: {name}: {reason}" for name, reason in (made.left_out or {}).items()),
     ]
     return "\n".join(lines)
+
+
+def _local_test(record: dict[str, Any]) -> list[str]:
+    score = record["local_test_score"]
+    return [] if score is None else [f"local test split {number(score)}"]

@@ -1,6 +1,7 @@
 """Files that are whole or absent: write to a temporary file, fsync, rename."""
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -95,3 +96,11 @@ def read_json(path: Path, remedy: str = "delete it and run the same command agai
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise PodiumError(f"{path}: not valid JSON ({error}); {remedy}") from None
+
+
+def file_hash(path: Path) -> str:
+    """Return the first 16 hexadecimal digits of a file's SHA-256, or '' if it is not there."""
+    if not path.exists():
+        return ""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]

@@ -1,7 +1,8 @@
-"""Predictions with ids and class names: one checked format for folds, runs, ensembles and imports.
+"""Predictions with ids and class names: one checked format for folds, runs and ensembles.
 
-A file (`*.npz`, never pickled) holds `ids` (n,), `classes` (c,), `logits` and `probs` (n, c) float32
-and `meta`, a JSON string. Who joins two of them joins by id and class name, never by position.
+A file (`*.npz`, never pickled) holds `ids` (n,), `classes` (c,), `logits` and `probs` (n, c)
+float32 and `meta`, a JSON string. Who joins two of them joins by id and class name, never by
+position.
 """
 
 import json
@@ -20,7 +21,7 @@ _ARRAYS = ("ids", "classes", "logits", "probs", "meta")
 
 @dataclass(frozen=True)
 class Predictions:
-    """Logits and probabilities (n, c) of named rows and classes; `meta` says where they come from."""
+    """Logits and probabilities (n, c) of named rows and classes; `meta` is their origin."""
 
     ids: np.ndarray
     classes: np.ndarray
@@ -75,7 +76,8 @@ class Predictions:
         missing = [row for row in wanted if row not in position]
         if missing:
             raise PodiumError(
-                f"{name}: no prediction for {len(missing)} of {len(wanted)} ids, first {missing[0]!r}; "
+                f"{name}: no prediction for {len(missing)} of {len(wanted)} ids, "
+                f"first {missing[0]!r}; "
                 "train the missing folds, or leave this run out with RUNS="
             )
         order = np.array([position[row] for row in wanted], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Read a competition's CSV tables as text; say file, row, column, value and remedy when one is odd."""
+"""Read a competition's CSV tables as text; an odd one is refused by file, row, column, value."""
 
 import csv
 from pathlib import Path

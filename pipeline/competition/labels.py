@@ -18,7 +18,7 @@ def label_columns(competition: Competition) -> list[str]:
 
 
 def class_names(frame: pd.DataFrame, competition: Competition) -> tuple[str, ...]:
-    """Return the classes in their order: as the YAML lists them, else sorted as found in `frame`."""
+    """Return the classes in their order: as the YAML lists them, else sorted as found."""
     if competition.classes:
         return competition.classes
     columns = competition.columns

@@ -1,4 +1,4 @@
-"""A competition as its YAML describes it; the tables themselves are read by pipeline.competition."""
+"""A competition as its YAML describes it; pipeline.competition reads the tables themselves."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

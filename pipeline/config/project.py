@@ -10,7 +10,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def checked_name(name: str, what: str) -> str:
-    """Return `name` if it can safely be part of a path, else raise; `what` says whose name it is."""
+    """Return `name` if it can safely be part of a path; `what` says whose name it is."""
     if not _NAME.fullmatch(name) or ".." in name or len(name) > 120:
         raise PodiumError(
             f"{what}: {name!r} is not a usable name; use letters, digits and . _ + -, "
@@ -21,7 +21,7 @@ def checked_name(name: str, what: str) -> str:
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout, or any folder laid out like one. Every path of the file contracts is made here."""
+    """A checkout, or any folder laid out like one; every path of the contracts is made here."""
 
     root: Path
 

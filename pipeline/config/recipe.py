@@ -224,7 +224,7 @@ def load_recipe(
 
 
 def run_name(recipe_name: str, recipe: Recipe, overrides: str, name: str = "") -> str:
-    """Return NAME, or `ARCH-RECIPE` with seed, limit and a hash of SET where they are not the usual."""
+    """Return NAME, or `ARCH-RECIPE` with limit, seed and a hash of SET where they are given."""
     if name:
         return checked_name(name, "NAME")
     parts = [recipe.model.arch, recipe_name]

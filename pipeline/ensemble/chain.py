@@ -88,7 +88,7 @@ def fit_chain(candidate: Candidate, metric: Metric, rows: Rows) -> Chain:
 
 
 def cross_fit(metric: Metric, rows: Rows) -> dict[Candidate, np.ndarray]:
-    """Return every candidate's answers to `rows`, each part answered by chains fitted outside it."""
+    """Return every candidate's answers to `rows`, each part answered by what was fitted outside."""
     answers: dict[Candidate, np.ndarray] = {}
     for part in np.unique(rows.part):
         inside = rows.part == part
@@ -172,7 +172,7 @@ def honest_score(metric: Metric, rows: Rows, seed: int) -> Honest:
 
 
 def cross_fitted_probs(candidate: Candidate, metric: Metric, rows: Rows, seed: int) -> np.ndarray:
-    """Return blended probabilities (n, c) of `rows`, each part blended by weights from outside it."""
+    """Return blended probabilities (n, c) of `rows`, each part by weights from outside it."""
     rows = rows.with_parts(seed)
     blended = np.empty(rows.stack.shape[1:], np.float32)
     for part in np.unique(rows.part):

@@ -41,7 +41,7 @@ def list_runs(data: CompetitionData) -> list[str]:
 
 
 def usable_runs(data: CompetitionData, folds: Folds) -> tuple[list[str], dict[str, str]]:
-    """Return the finished runs (no ensembles) that share these folds, and why others are left out."""
+    """Return the finished runs (no ensembles) on these folds, and why others are left out."""
     usable, left = [], {}
     for name in list_runs(data):
         record = read_record(data, name)

@@ -36,7 +36,7 @@ class Images(Dataset):
 
 
 class Batches(Sampler[list[Item]]):
-    """The rows of one epoch in batches: shuffled by (seed, fold, epoch), or in order if `key` is None.
+    """The rows of one epoch in batches: shuffled by (seed, fold, epoch), in order without `key`.
 
     Training drops a last batch of one image, on which batch norm is undefined.
     """

@@ -43,7 +43,7 @@ class Source:
         return canonical(self.paths[i], self.crop, self.short_side, box)
 
     def key(self, kind: str) -> str:
-        """Return a hash of everything that decides the cached bytes, file sizes and times included."""
+        """Return a hash of all that decides the cached bytes, file sizes and times included."""
         try:
             stats = [path.stat() for path in self.paths]
         except OSError as error:

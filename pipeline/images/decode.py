@@ -10,7 +10,7 @@ from pipeline.errors import PodiumError
 
 
 def decode(path: Path) -> np.ndarray:
-    """Return the picture (h, w, 3) uint8 RGB, turned as its EXIF says; greyscale has 3 equal channels."""
+    """Return the picture (h, w, 3) uint8 RGB, turned as its EXIF says; grey as three channels."""
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
@@ -43,8 +43,8 @@ def crop_box(
         x0, y0 = (width - wide) // 2, (height - high) // 2
         x1, y1 = x0 + wide, y0 + high
     elif crop.kind == "box" and box is not None:
-        x0, y0 = (max(0, int(value)) for value in np.floor(box[:2]))
-        x1, y1 = (min(end, int(value)) for end, value in zip((width, height), np.ceil(box[2:])))
+        x0, y0 = max(0, int(np.floor(box[0]))), max(0, int(np.floor(box[1])))
+        x1, y1 = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
     else:
         x0, y0, x1, y1 = 0, 0, width, height
     if x1 <= x0 or y1 <= y0:

@@ -68,7 +68,7 @@ def newest_ensemble(data: CompetitionData) -> str:
 
 
 def standings(data: CompetitionData, folds: Folds) -> tuple[list[Standing], dict[str, str]]:
-    """Return all finished runs and ensembles, best honest score first, and why others are not there.
+    """Return all finished runs and ensembles, best honest score first, and why others are out.
 
     The decision of a run that has none yet is fitted now. Scores come from the newest submission of
     each; answers are not opened here.

@@ -69,7 +69,7 @@ def _out_of_fold(run: Run, finished: list[int]) -> Predictions:
 
 
 def _mean_over_folds(run: Run, finished: list[int], part: str) -> Predictions:
-    """Average probabilities over fold models; the logits are those of the averaged probabilities."""
+    """Average probabilities over fold models; the logits are those of the average."""
     parts = [_fold_part(run, fold, part) for fold in finished]
     first = parts[0]
     aligned = [p.rows(first.ids, f"{run.name}, {part}") for p in parts]

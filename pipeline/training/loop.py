@@ -68,7 +68,7 @@ def train_epoch(
     normalise: Normalise,
     steps: int,
 ) -> Epoch:
-    """Train for one pass over `batches`; `targets` are all rows' labels, `steps` the whole run's."""
+    """Train for one pass over `batches`; `targets` are all rows' labels, `steps` the run's."""
     learner.model.train()
     losses, rows, logits, started = [], [], [], time.perf_counter()
     lr = recipe.optimizer.lr
@@ -95,7 +95,7 @@ def train_epoch(
 def train_step(
     learner: Learner, images: torch.Tensor, targets: torch.Tensor, recipe: Recipe, setup: Setup
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take one optimiser step; return the batch's loss () and logits (b, c), still on the device."""
+    """Take one optimiser step; return the batch's loss () and logits (b, c) on the device."""
     learner.optimizer.zero_grad(set_to_none=True)
     with setup.autocast():
         output = learner.model(images)

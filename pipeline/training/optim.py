@@ -51,7 +51,7 @@ def build_loss(task: str, smoothing: float) -> LossFunction:
 
 
 def build_ema(recipe: Recipe, model: nn.Module, steps: int) -> ModelEmaV3 | None:
-    """Return the moving average of weights and batch-norm statistics, or None if the recipe has none.
+    """Return the moving average of weights and batch-norm statistics, if the recipe has one.
 
     Its horizon, 1 / (1 - decay), is a share of all steps, so that one number suits short and long
     trainings; the first steps use a shorter one, or the initial weights would stay in it.

@@ -1,4 +1,4 @@
-"""A run: one recipe on every fold, in a folder of its own that can be resumed and never mixed up."""
+"""A run: one recipe on every fold, in a folder of its own, resumed but never mixed up."""
 
 import platform
 import shutil

@@ -56,7 +56,7 @@ def _from_timm(recipe: Recipe, n_classes: int) -> nn.Module:
 
 
 def normalisation(recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and std of pixels in 0..1: the recipe's, else the weights' own, else ImageNet's."""
+    """Return mean and std of pixels in 0..1: the recipe's, the weights' own, or ImageNet's."""
     mean, std = IMAGENET
     if recipe.model.pretrained and recipe.model.arch not in OWN:
         config = timm.get_pretrained_cfg(recipe.model.arch)

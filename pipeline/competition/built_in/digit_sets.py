@@ -76,7 +76,7 @@ def _canvas(
 
 
 def _free_place(rng: np.random.Generator, taken: list[tuple[int, int]]) -> tuple[int, int] | None:
-    """Return a corner (y, x) in the middle that keeps 16 pixels from the others, if one is found."""
+    """Return a corner (y, x) in the middle that keeps 16 pixels from the others, or None."""
     for _ in range(60):
         y, x = (int(v) for v in rng.integers(BORDER, SIDE - BORDER - 18, 2, endpoint=True))
         if all(max(abs(y - other[0]), abs(x - other[1])) >= 16 for other in taken):
