@@ -8,6 +8,11 @@ PYTHON ?= python3
 COMP ?= digits
 RUN := .venv/bin/python -m pipeline
 
+# Some shells export a NAME of their own (WSL: the host's); only one typed here names a run.
+ifneq ($(origin NAME),command line)
+NAME :=
+endif
+
 # $(call option,NAME) is --name "value" where NAME is given, else nothing.
 lower = $(shell echo $(1) | tr A-Z a-z)
 option = $(if $($(1)),--$(call lower,$(1)) "$($(1))")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
 from pipeline.show import ensemble_report, graded_table, say, standings_table, summaries_table
@@ -16,7 +15,6 @@ from pipeline.show import ensemble_report, graded_table, say, standings_table, s
 app = typer.Typer(
     name="pipeline",
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Podium: k-fold training, out-of-fold ensembles with honest scores, checked submissions.",
@@ -31,13 +29,14 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(arguments)
-    except PodiumError as error:
+        app(arguments or ["--help"], standalone_mode=False)
+    except (PodiumError, typer.TyperException) as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        message = getattr(error, "format_message", error.__str__)()
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
 

@@ -18,13 +18,12 @@ from pipeline.errors import PodiumError
 @dataclass(frozen=True)
 class Rows:
     """The rows of one table: `ids` (n,), `images` n paths, `labels` (n,) or (n, c) or None,
-    `groups` (n,) or None, `weights` (n,) or None, `boxes` (n, 4) pixels x0, y0, x1, y1 or None."""
+    `groups` (n,) or None, `boxes` (n, 4) pixels x0, y0, x1, y1 or None."""
 
     ids: np.ndarray
     images: list[Path]
     labels: np.ndarray | None = None
     groups: np.ndarray | None = None
-    weights: np.ndarray | None = None
     boxes: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -90,7 +89,7 @@ def _read(
     wanted = [columns.id, *([columns.image] if columns.image else [])]
     if kind == "train":
         wanted += label_columns(competition)
-        wanted += [name for name in (columns.group, columns.weight) if name]
+        wanted += [columns.group] if columns.group else []
     if competition.crop.columns:
         wanted += competition.crop.columns
     path = competition.folder(project) / getattr(competition.tables, kind)
@@ -111,9 +110,8 @@ def _rows(
     images = [_inside(folder, name, path, row) for row, name in enumerate(names)]
     train = labels is not None
     groups = frame[columns.group].to_numpy(np.str_) if train and columns.group else None
-    weights = _numbers(frame, [columns.weight], path)[:, 0] if train and columns.weight else None
     boxes = _numbers(frame, list(competition.crop.columns or ()), path)
-    return Rows(ids, images, labels, groups, weights, boxes if boxes.size else None)
+    return Rows(ids, images, labels, groups, boxes if boxes.size else None)
 
 
 def _inside(folder: Path, name: str, path: Path, row: int) -> Path:

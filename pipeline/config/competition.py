@@ -32,7 +32,6 @@ class Columns(Section):
     classes: tuple[str, ...] | None = None
     separator: Annotated[str, Field(min_length=1)] = " "
     group: str | None = None
-    weight: str | None = None
 
 
 class Competition(Section):

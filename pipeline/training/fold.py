@@ -70,12 +70,12 @@ def is_finished(folder: Path) -> bool:
 
 def train_fold(job: FoldJob) -> dict[str, Any]:
     """Train, or go on training, and write the fold's artefacts; return its record."""
-    session = _Session(job)
+    session = FoldSession(job)
     session.train()
     return session.finish()
 
 
-class _Session:
+class FoldSession:
     """A fold in work: the learner and its history, from the first epoch or the last checkpoint."""
 
     def __init__(self, job: FoldJob) -> None:

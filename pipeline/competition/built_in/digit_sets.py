@@ -15,6 +15,7 @@ import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from pipeline.competition.built_in.host import write_images, write_leaderboard, write_tables
 from pipeline.competition.built_in.source import handwritten_digits
@@ -116,7 +117,12 @@ def _baselines(
     models = {
         "extra trees": ExtraTreesClassifier(200, random_state=SEED, n_jobs=1),
         "5 nearest neighbours": KNeighborsClassifier(5),
+        "nearest neighbour": KNeighborsClassifier(1),
         "ridge classifier": RidgeClassifier(alpha=100.0),
+        "linear regression": RidgeClassifier(alpha=1.0),
+        "decision tree": DecisionTreeClassifier(random_state=SEED),
+        "small decision tree": DecisionTreeClassifier(max_depth=8, random_state=SEED),
+        "3 nearest neighbours": KNeighborsClassifier(3),
     }
     metric = get_metric("f1_micro", "multilabel")
     truth = labels[test]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -16,6 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 from pipeline.competition.built_in.host import write_images, write_leaderboard, write_tables
 from pipeline.competition.built_in.source import handwritten_digits
@@ -50,5 +53,9 @@ def _baselines() -> dict[str, object]:
         "5 nearest neighbours": KNeighborsClassifier(5),
         "random forest": RandomForestClassifier(300, random_state=SEED),
         "logistic regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        "linear discriminant": LinearDiscriminantAnalysis(),
         "naive Bayes": GaussianNB(),
+        "decision tree": DecisionTreeClassifier(random_state=SEED),
+        "nearest neighbour": KNeighborsClassifier(1),
+        "the commonest class": DummyClassifier(),
     }
