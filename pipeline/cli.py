@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
 from pipeline.show import ensemble_report, graded_table, say, standings_table, summaries_table

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from pipeline.decisions.rules import Rule, fit_rule, rule_kinds
 from pipeline.ensemble.blend import METHODS, Blend, fit_blend
@@ -154,7 +155,7 @@ def honest_score(metric: Metric, rows: Rows, seed: int) -> Honest:
     rows = rows.with_parts(seed)
     pooled: np.ndarray | None = None
     chosen: dict[str, str] = {}
-    for part in np.unique(rows.part):
+    for part in tqdm(np.unique(rows.part), "honest score", disable=None, leave=False):
         inside = rows.part == part
         outside = rows.take(~inside)
         choice = choose(metric, outside, seed + 1).chosen
