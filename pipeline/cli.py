@@ -4,6 +4,7 @@ Heavy imports happen inside the verb that needs them, so that help answers at on
 """
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -30,16 +31,26 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(arguments or ["--help"], standalone_mode=False)
+        if app(arguments or ["--help"], standalone_mode=False) == 130:
+            raise KeyboardInterrupt  # typer catches it and returns its status instead
     except (PodiumError, typer.TyperException) as error:
         if debug:
             raise
-        message = getattr(error, "format_message", error.__str__)()
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"error: {_one_line(error, arguments)}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
+
+
+def _one_line(error: Exception, arguments: list[str]) -> str:
+    """Return an error's message; typer's own leave out the value received."""
+    if isinstance(error, PodiumError):
+        return str(error)
+    message = " ".join(getattr(error, "format_message", error.__str__)().split())
+    named = [a for a in arguments if a.startswith("--") and f"'{a}'" in message]
+    values = [b for a, b in pairwise(arguments) if a in named]
+    return message + (f"; got {values[0]!r}" if values else "")
 
 
 def _project() -> Project:
@@ -162,13 +173,17 @@ def score(
 ) -> None:
     """Grade submissions against local answers, or enter a leaderboard score by hand."""
     from pipeline.competition import load_data
+    from pipeline.config.competition import load_competition
     from pipeline.submission import grade_all, rows, set_score
 
     project = _project()
+    load_competition(project, comp)  # a name that is not there gets no ledger
     if score is not None:
         entry = set_score(project, comp, source or None, public=score)
         print(f"number {entry.number}, {entry.source}: public {entry.public}")
         return
+    if not rows(project, comp):
+        raise PodiumError(f"score: {comp} has no submission yet; make submit COMP={comp} first")
     data = load_data(project, comp)
     graded = grade_all(data)
     print(f"{len(graded)} newly graded" if graded else "nothing new to grade")

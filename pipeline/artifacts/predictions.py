@@ -58,6 +58,8 @@ class Predictions:
                     raise PodiumError(f"{path}: no array {missing[0]!r} in it; {remedy}")
                 arrays = {name: stored[name] for name in _ARRAYS}
             meta = json.loads(str(arrays.pop("meta")))
+            if not isinstance(meta, dict):
+                raise ValueError("meta is not a JSON object")
         except FileNotFoundError:
             raise PodiumError(f"{path}: no such file; {remedy}") from None
         except PodiumError:

@@ -1,19 +1,41 @@
 """What all configuration has in common: frozen models, and errors that name the nearest key."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from pipeline.artifacts.files import read_text
 from pipeline.errors import PodiumError, nearest
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which would let the second of two equal keys win, refusing them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {twice[0]!r} stands twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
 
 
 class Section(BaseModel):
     """A frozen part of a configuration; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where the key takes neither; pydantic would read 1 and 0."""
+        annotation = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and bool not in (get_args(annotation) or (annotation,)):
+            raise ValueError("true and false are no value of this key")
+        return value
 
 
 Model = TypeVar("Model", bound=Section)
@@ -22,8 +44,9 @@ Model = TypeVar("Model", bound=Section)
 def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
     """Return the mapping in a YAML file; `remedy` is said if the file is missing."""
     text = read_text(path, remedy)
+    loader = _Loader(text)
     try:
-        content = yaml.safe_load(text)
+        content = loader.get_single_data()
     except yaml.YAMLError as error:
         raise PodiumError(f"{path}: not valid YAML ({error}); mend that line") from None
     if content is None:
@@ -46,6 +69,10 @@ def parse(model: type[Model], content: dict[str, Any], source: str) -> Model:
         siblings = [name for name in known if name.count(".") == key.count(".")]
         hint = nearest(key, known) or f"; known here: {', '.join(_beside(key, siblings))}"
         raise PodiumError(f"{source}: unknown key {key!r}{hint}")
+    known = set(known_keys(model))
+    while len(location) > 1 and ".".join(location) not in known:
+        location.pop()  # pydantic adds which of several types it tried
+    key = ".".join(location) or key
     rule = fault["msg"].removeprefix("Value error, ")
     raise PodiumError(f"{source}: {key} is {_short(fault['input'])}, but: {rule}")
 

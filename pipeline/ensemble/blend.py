@@ -98,7 +98,7 @@ def hill_climb(
     for _ in range(bags):
         rows = np.sort(rng.integers(0, len(y), len(y)))
         weights += _climb(metric, y[rows], stack[:, rows].astype(np.float64))
-    return weights / weights.sum()
+    return weights / weights.sum() if weights.any() else np.full(len(stack), 1 / len(stack))
 
 
 def _climb(metric: Metric, y: np.ndarray, stack: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def _climb(metric: Metric, y: np.ndarray, stack: np.ndarray) -> np.ndarray:
         total += stack[chosen]
         if scores[chosen] > best:
             best, best_counts = scores[chosen], counts.copy()
-    return best_counts / best_counts.sum()
+    return best_counts / max(1.0, best_counts.sum())  # zeros where the metric is undefined
 
 
 def quick_score(metric: Metric, y: np.ndarray, probs: np.ndarray) -> float:

@@ -118,10 +118,19 @@ def open_decided(data: CompetitionData, folds: Folds, name: str) -> Decided:
         record = read_json(path, "make ensemble again")
         if record.get("folds_hash") != folds.hash or record.get("data_hash") != data.hash:
             raise PodiumError(f"{path}: made on other folds or labels; make ensemble again")
+        _refuse_changed_members(path, record)
         return Decided(name, folder, record)
     with lock(folder.parent / ".locks" / f"{name}.chain.lock", f"the rule of {name}", wait=60):
         record, made = _decide(_Inputs(data, folds, [name]), folder / "chain.json", name)
     return Decided(name, folder, record, made)
+
+
+def _refuse_changed_members(path: Path, record: dict[str, Any]) -> None:
+    """Refuse an ensemble whose members were trained again since; deleted ones do not matter."""
+    for member, hashes in record.get("inputs", {}).get("members", {}).items():
+        now = output_hashes(path.parent.parent / member)
+        if now and now != hashes:
+            raise PodiumError(f"{path}: its member {member} was made anew; make ensemble again")
 
 
 def _decide(inputs: _Inputs, path: Path, label: str) -> tuple[dict[str, Any], bool]:
@@ -130,6 +139,7 @@ def _decide(inputs: _Inputs, path: Path, label: str) -> tuple[dict[str, Any], bo
     if path.exists():
         record = read_json(path, "delete it and run the same command again")
         same = record.get("inputs") == hashes and record.get("folds_hash") == folds.hash
+        same = same and record.get("data_hash") == inputs.data.hash
         if same and record.get("outputs") == output_hashes(path.parent):
             return record, False
     members = load_members(inputs.data, folds, inputs.names)

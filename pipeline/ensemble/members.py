@@ -55,14 +55,14 @@ def usable_runs(data: CompetitionData, folds: Folds) -> tuple[list[str], dict[st
     return usable, left
 
 
-def read_record(data: CompetitionData, name: str) -> dict[str, Any]:
-    """Return the record of run or ensemble `name`; one that is not there is refused."""
+def read_record(data: CompetitionData, name: str, variable: str = "RUNS") -> dict[str, Any]:
+    """Return the record of run or ensemble `name`, as `variable` asked for; refuse any other."""
     folder = data.project.run(data.competition.name, name)
     path = record_path(folder)
     if not path.exists():
         known = list_runs(data)
         hint = nearest(name, known) or f"; there are: {', '.join(known) or 'none yet, make train'}"
-        raise PodiumError(f"RUNS: {data.project.shown(folder)} is not a run{hint}")
+        raise PodiumError(f"{variable}: {data.project.shown(folder)} is not a run{hint}")
     record = read_json(path, "delete its folder, or FRESH=1 to train it anew")
     if not isinstance(record, dict) or record.get("competition") != data.competition.name:
         raise PodiumError(

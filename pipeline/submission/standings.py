@@ -34,7 +34,7 @@ def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decid
     Without `source`, the newest ensemble is taken.
     """
     name = source or newest_ensemble(data)
-    reason = why_unusable(read_record(data, name), data, folds)
+    reason = why_unusable(read_record(data, name, "FROM"), data, folds)
     if reason:
         raise PodiumError(f"FROM: {name} cannot be submitted: {reason}")
     decided = open_decided(data, folds, name)

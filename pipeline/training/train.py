@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.artifacts.locks import lock
 from pipeline.competition import CompetitionData, load_data
 from pipeline.config.project import Project
-from pipeline.config.recipe import load_recipe, run_name
+from pipeline.config.recipe import Recipe, load_recipe, run_name
 from pipeline.errors import Busy, PodiumError
 from pipeline.folds import Folds, load_folds, make_folds
 from pipeline.training.assemble import Summary, assemble
@@ -55,12 +55,13 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
             f"{len(request.seed)} seeds; leave NAME out"
         )
     data = load_data(project, request.comp)
-    folds = shared_folds(data, say)
+    recipes = [_recipe(data, request, a, s) for a in request.arch for s in request.seed]
+    folds = shared_folds(data, say)  # after the recipes, whose faults leave nothing behind
     unknown = [fold for fold in request.only if fold not in folds.numbers]
     if unknown:
         known = ", ".join(map(str, folds.numbers))
         raise PodiumError(f"ONLY: there is no fold {unknown[0]}; the folds are {known}")
-    runs = [_run(data, folds, request, a, s) for a in request.arch for s in request.seed]
+    runs = [Run(name, request.recipe, recipe, data, folds) for name, recipe in recipes]
     return [_train_run(run, request, say) for run in runs]
 
 
@@ -75,7 +76,10 @@ def shared_folds(data: CompetitionData, say: Say) -> Folds:
     return folds
 
 
-def _run(data: CompetitionData, folds: Folds, request: TrainRequest, arch: str, seed: int) -> Run:
+def _recipe(
+    data: CompetitionData, request: TrainRequest, arch: str, seed: int
+) -> tuple[str, Recipe]:
+    """Return the name of a run and its resolved recipe."""
     recipe = load_recipe(
         data.project,
         request.recipe,
@@ -85,8 +89,7 @@ def _run(data: CompetitionData, folds: Folds, request: TrainRequest, arch: str, 
         seed=seed,
         limit=request.limit,
     )
-    name = run_name(request.recipe, recipe, request.overrides, request.name)
-    return Run(name, request.recipe, recipe, data, folds)
+    return run_name(request.recipe, recipe, request.overrides, request.name), recipe
 
 
 def _train_run(run: Run, request: TrainRequest, say: Say) -> Summary:

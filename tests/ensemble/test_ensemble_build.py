@@ -1,0 +1,239 @@
+"""Ensembles on disk: made once, made again when a member changes, members of each other."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+from pipeline.artifacts.predictions import Predictions
+from pipeline.ensemble.build import build_ensemble, open_decided
+from pipeline.errors import PodiumError
+
+
+@pytest.fixture(autouse=True)
+def short_climbs(monkeypatch):
+    """Climb fewer steps: what is tested here does not depend on how many there are."""
+    monkeypatch.setattr("pipeline.ensemble.blend.ROUNDS", 3)
+    monkeypatch.setattr("pipeline.ensemble.blend.hill_climb.__defaults__", (0, 2))
+
+
+def build(tiny, *runs, name=""):
+    return build_ensemble(tiny.data, tiny.folds(), list(runs) or None, name)
+
+
+def files(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def score(tiny, folder, part="oof") -> float:
+    """Return the accuracy of a stored part by scikit-learn."""
+    stored = Predictions.load(folder / f"{part}.npz")
+    labels = dict(zip(tiny.data.train.ids.tolist(), tiny.data.labels.tolist(), strict=True))
+    truth = [labels[name] for name in stored.ids.tolist()]
+    return accuracy_score(truth, stored.probs.argmax(axis=1))
+
+
+def test_an_ensemble_is_made_once(make_tiny):
+    """Check that the second call reports made=False and changes no byte."""
+    tiny = make_tiny()
+    tiny.fake_run("a")
+    tiny.fake_run("b")
+    first = build(tiny)
+    assert first.made and first.name == "ensemble-all"
+    assert sorted(files(first.folder)) == ["ensemble.json", "oof.npz", "test.npz"]
+    before = files(first.folder)
+    second = build(tiny)
+    assert not second.made and second.record == first.record
+    assert files(first.folder) == before
+    assert not build(tiny, "b", "a", name="all").made, "the order of RUNS does not count"
+
+
+def test_a_changed_member_makes_it_anew(make_tiny):
+    """Check that new predictions of a member, a lost output and an edited one are noticed."""
+    tiny = make_tiny()
+    tiny.fake_run("a")
+    tiny.fake_run("b")
+    made = build(tiny)
+    before = files(made.folder)
+    (made.folder / "test.npz").unlink()
+    assert build(tiny).made and files(made.folder)["test.npz"] == before["test.npz"]
+    (made.folder / "oof.npz").write_bytes(b"x")
+    assert build(tiny).made and files(made.folder)["oof.npz"] == before["oof.npz"]
+    tiny.fake_run("b", skill=3)
+    assert build(tiny).made and files(made.folder)["oof.npz"] != before["oof.npz"]
+    tiny.fake_run("c")
+    assert build(tiny).made, "another member is another ensemble"
+
+
+def test_another_metric_makes_it_anew(make_tiny):
+    """Check that the rule is fitted again where the competition's metric changed."""
+    tiny = make_tiny()
+    tiny.fake_run("a")
+    build(tiny)
+    tiny.configure(metric="f1_macro")
+    again = build(tiny)
+    assert again.made and again.record["metric"] == "f1_macro"
+
+
+def test_an_ensemble_on_labels_of_yesterday_is_refused(make_tiny):
+    """Check that a corrected label shuts out members asked for by name, as it does all others."""
+    tiny = make_tiny()
+    tiny.fake_run("a")
+    build(tiny, "a", name="x")
+    tiny.edit("train", lambda frame: frame.assign(label=["yak", *frame["label"][1:]]))
+    with pytest.raises(PodiumError, match="other labels"):
+        build(tiny, "a", name="x")
+
+
+def test_the_record_of_one_run(make_tiny):
+    """Check scores of a single run against scikit-learn, and that its chain is written once."""
+    tiny = make_tiny()
+    folder = tiny.fake_run("a")
+    decided = open_decided(tiny.data, tiny.folds(), "a")
+    assert decided.made and (folder / "chain.json").exists()
+    assert decided.record["in_sample"] == pytest.approx(score(tiny, folder))
+    assert decided.record["honest"] == pytest.approx(score(tiny, folder)), "argmax fits nothing"
+    assert decided.record["blend"] == "mean" and decided.rule.kind == "argmax"
+    before = files(folder)
+    assert not open_decided(tiny.data, tiny.folds(), "a").made and files(folder) == before
+
+
+def test_the_record_of_an_ensemble(make_tiny):
+    """Check members, weights, counts and the mean of a plain ensemble against its files."""
+    tiny = make_tiny()
+    for name in ("a", "b"):
+        tiny.fake_run(name, skill=2, seconds=4.0)
+    made = build(tiny)
+    record = json.loads((made.folder / "ensemble.json").read_text())
+    assert [member["name"] for member in record["members"]] == ["a", "b"]
+    assert sum(member["weight"] for member in record["members"]) == pytest.approx(1)
+    assert record["seconds"] == 8 and record["complete"] and record["folds_hash"]
+    assert (record["blend"], record["rule"]["kind"]) == ("mean", "argmax")
+    for part in ("oof", "test"):
+        parts = [Predictions.load(tiny.run(name) / f"{part}.npz").probs for name in ("a", "b")]
+        got = Predictions.load(made.folder / f"{part}.npz")
+        np.testing.assert_allclose(got.probs, np.mean(parts, axis=0), atol=1e-6)
+        assert got.meta["members"] == ["a", "b"] and got.meta["part"] == part
+    assert record["in_sample"] == record["honest"] == pytest.approx(score(tiny, made.folder))
+    assert len(record["chosen_per_part"]) == 5 and record["honest_se"] > 0
+    assert len(record["candidates"]) == 4 * 2
+
+
+def test_an_ensemble_can_be_a_member(make_tiny):
+    """Check that an ensemble joins another by name, and is never a member by itself."""
+    tiny = make_tiny()
+    for name in ("a", "b", "c"):
+        tiny.fake_run(name)
+    inner = build(tiny, "a", "b", name="inner")
+    outer = build(tiny, inner.name, "c", name="outer")
+    assert [member["name"] for member in outer.record["members"]] == ["ensemble-inner", "c"]
+    np.testing.assert_array_equal(
+        [member["seconds"] for member in outer.record["members"]], [2.0, 1.0]
+    )
+    everything = build(tiny)
+    assert [member["name"] for member in everything.record["members"]] == ["a", "b", "c"]
+    tiny.fake_run("a", skill=3)
+    assert build(tiny, "a", "b", name="inner").made
+    assert build(tiny, inner.name, "c", name="outer").made
+
+
+def test_a_local_test_split_is_scored_apart(make_tiny):
+    """Check that rows kept apart get predictions and a score of their own, in no other part."""
+    tiny = make_tiny(rows=60)
+    folds = tiny.folds(n_folds=3, test=0.2)
+    assert len(folds.test_rows) == 12
+    tiny.fake_run("a")
+    tiny.fake_run("b")
+    made = build(tiny)
+    oof, apart = (Predictions.load(made.folder / f"{part}.npz") for part in ("oof", "local-test"))
+    assert set(apart.ids) == set(tiny.data.train.ids[folds.test_rows])
+    assert len(oof.ids) == 48 and not set(oof.ids) & set(apart.ids)
+    assert made.rule.kind == "argmax"
+    assert made.record["local_test_score"] == score(tiny, made.folder, "local-test")
+    assert set(made.record["outputs"]) == {"oof.npz", "test.npz", "local-test.npz"}
+    assert not build(tiny).made
+
+
+def test_a_hold_out_is_blended_on_its_validated_rows(make_tiny):
+    """Check that out of one fold, its rows alone are blended, in five parts."""
+    tiny = make_tiny(rows=60)
+    tiny.folds(n_folds=1, holdout=0.5)
+    tiny.fake_run("a")
+    tiny.fake_run("b")
+    made = build(tiny)
+    assert len(Predictions.load(made.folder / "oof.npz").ids) == 30
+    assert len(made.record["chosen_per_part"]) == 5 and made.record["local_test_score"] is None
+
+
+def test_rates_that_differ_are_warned_of(make_tiny):
+    """Check that a test set answered with one class alone leads to a warning in the record."""
+    tiny = make_tiny(rows=90, test=60)
+    one_class = np.tile([0.8, 0.1, 0.1], (60, 1))
+    tiny.fake_run("a", skill=5, probs={"test": one_class})
+    warned = build(tiny).record["warnings"]
+    assert any("class cat" in sentence for sentence in warned)
+    tiny.fake_run("a", skill=5)
+    assert build(tiny).record["warnings"] == []
+
+
+def test_names(make_tiny):
+    """Check names: given, by members, with the prefix once; and that a run's name is refused."""
+    tiny = make_tiny()
+    tiny.fake_run("a")
+    tiny.fake_run("b")
+    assert build(tiny, "a", name="x").name == build(tiny, "a", name="ensemble-x").name
+    named = build(tiny, "a", "b").name
+    assert named == build(tiny, "b", "a").name != build(tiny, "a").name
+    for name in ("../x", "a/b", "x y"):
+        with pytest.raises(PodiumError, match="not a usable name"):
+            build(tiny, "a", name=name)
+    tiny.fake_run("ensemble-run")
+    with pytest.raises(PodiumError, match="is a run"):
+        build(tiny, "a", name="run")
+    with pytest.raises(PodiumError, match="member of itself"):
+        build(tiny, "a", "ensemble-x", name="x")
+
+
+def test_nothing_to_blend(make_tiny):
+    """Check that without a finished run the error says what to type, and why each is left out."""
+    tiny = make_tiny()
+    with pytest.raises(PodiumError, match="make train COMP=tiny"):
+        build(tiny)
+    tiny.fake_run("small", limited=True)
+    with pytest.raises(PodiumError, match="small: a smoke run"):
+        build(tiny)
+    assert not (tiny.run("a").parent / "ensemble-all").exists()
+
+
+def test_a_run_left_out_is_said(make_tiny):
+    """Check that runs that cannot join are reported with their reasons beside the ensemble."""
+    tiny = make_tiny()
+    tiny.fake_run("a")
+    tiny.fake_run("small", limited=True)
+    made = build(tiny)
+    assert list(made.left_out) == ["small"] and "LIMIT" in made.left_out["small"]
+    assert [member["name"] for member in made.record["members"]] == ["a"]
+
+
+def test_test_predictions_must_be_those_of_the_rule(make_tiny):
+    """Check that a test file changed after the rule was fitted is not submitted."""
+    tiny = make_tiny()
+    tiny.fake_run("a")
+    made = build(tiny)
+    expected = Predictions.load(made.folder / "test.npz").rows(tiny.data.test.ids).probs
+    np.testing.assert_array_equal(made.test_probs(tiny.data), expected)
+    stored = Predictions.load(made.folder / "test.npz")
+    stored.rows(stored.ids[::-1]).save(made.folder / "test.npz")
+    with pytest.raises(PodiumError, match="changed since"):
+        open_decided(tiny.data, tiny.folds(), made.name).test_probs(tiny.data)
+
+
+def test_an_ensemble_on_other_folds_is_not_opened(make_tiny):
+    """Check that new folds shut out the ensembles made on the old ones."""
+    tiny = make_tiny()
+    tiny.fake_run("a")
+    made = build(tiny)
+    folds = tiny.folds(seed=7, fresh=True)
+    with pytest.raises(PodiumError, match="other folds"):
+        open_decided(tiny.data, folds, made.name)
