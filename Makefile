@@ -13,10 +13,12 @@ ifneq ($(origin NAME),command line)
 NAME :=
 endif
 
-# $(call option,NAME) is --name "value" where NAME is given, else nothing.
+# $(call option,NAME) is --name 'value' where NAME is given, else nothing.
 lower = $(shell echo $(1) | tr A-Z a-z)
-option = $(if $($(1)),--$(call lower,$(1)) "$($(1))")
-options = --comp "$(COMP)" $(foreach name,$(1),$(call option,$(name))) $(if $(FRESH),--fresh)
+quoted = '$(subst ','\'',$($(1)))'
+option = $(if $($(1)),--$(call lower,$(1)) $(call quoted,$(1)))
+options = --comp $(call quoted,COMP) $(foreach name,$(1),$(call option,$(name))) $(fresh)
+fresh = $(if $(filter-out 0 no false,$(FRESH)),--fresh)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test folds train ensemble submit score leaderboard
@@ -27,15 +29,17 @@ help: ## list the targets
 
 setup: .venv/done ## make the environment .venv with pinned packages
 
+# Rebuilt when the text of requirements.txt changes; a checkout that only touches it changes nothing.
 .venv/done: requirements.txt
-	@echo "making .venv (downloads several GB once) ..."
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; make setup PYTHON=python3.11")'
-	@$(PYTHON) -m venv --clear .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
+	@if cmp -s requirements.txt $@; then touch $@; exit 0; fi; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; make setup PYTHON=python3.11")' && \
+	echo "making .venv (downloads several GB once) ..." && \
+	$(PYTHON) -m venv .venv && \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt && \
+	cp requirements.txt $@
 
 demo: .venv/done ## the main job from nothing: folds, two runs, ensemble, submissions, scores
-	@$(RUN) demo --comp "$(COMP)"
+	@$(RUN) demo --comp $(call quoted,COMP)
 
 test: .venv/done ## run the tests and the style check
 	@.venv/bin/ruff check .
@@ -49,13 +53,13 @@ train: .venv/done ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ON
 	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT EXECUTOR)
 
 ensemble: .venv/done ## blend all finished runs, or RUNS="a b", and decide: NAME=
-	@$(RUN) ensemble --comp "$(COMP)" $(foreach name,RUNS NAME,$(call option,$(name)))
+	@$(RUN) ensemble --comp $(call quoted,COMP) $(foreach name,RUNS NAME,$(call option,$(name)))
 
 submit: .venv/done ## write a checked submission of the newest ensemble, or FROM=run
-	@$(RUN) submit --comp "$(COMP)" $(call option,FROM)
+	@$(RUN) submit --comp $(call quoted,COMP) $(call option,FROM)
 
 score: .venv/done ## grade submissions locally, or enter SCORE=0.74 (of FROM=) by hand
-	@$(RUN) score --comp "$(COMP)" $(foreach name,SCORE FROM,$(call option,$(name)))
+	@$(RUN) score --comp $(call quoted,COMP) $(foreach name,SCORE FROM,$(call option,$(name)))
 
 leaderboard: .venv/done ## all runs and ensembles: out-of-fold, honest, public, private
-	@$(RUN) leaderboard --comp "$(COMP)"
+	@$(RUN) leaderboard --comp $(call quoted,COMP)

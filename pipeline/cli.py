@@ -81,7 +81,7 @@ def demo(comp: Comp = "digits") -> None:
 def folds(
     comp: Comp = "digits",
     folds: Annotated[int, typer.Option(help="how many; 1 makes a hold-out")] = 5,
-    holdout: Annotated[float, typer.Option(help="share to validate on, with --folds 1")] = 0.2,
+    holdout: Annotated[float | None, typer.Option(help="share, with --folds 1; 0.2")] = None,
     test: Annotated[float, typer.Option(help="share kept apart as a local test split")] = 0.0,
     seed: Annotated[int, typer.Option(help="of the split")] = 0,
     fresh: Fresh = False,
@@ -143,7 +143,7 @@ def ensemble(
     data, found = _data_and_folds(comp)
     made = build_ensemble(data, found, runs.split() or None, name)
     print(ensemble_report(data, made))
-    print(f"next: make submit COMP={comp}")
+    print(f"next: make submit COMP={comp} FROM={made.name}")
 
 
 @app.command()

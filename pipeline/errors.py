@@ -11,6 +11,9 @@ class PodiumError(Exception):
     """
 
     def __init__(self, message: str) -> None:
+        # A data loader's worker hands its error on with a whole traceback before the message.
+        if message.startswith("Caught ") and "PodiumError: " in message:
+            message = message.rpartition("PodiumError: ")[2]
         super().__init__(" ".join(str(message).split()))
 
 

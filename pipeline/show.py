@@ -97,6 +97,7 @@ def ensemble_report(data: Any, made: Any) -> str:
         f"in-sample {number(record['in_sample'])}, "
         f"honest {with_error(record['honest'], record['honest_se'])}",
         *_local_test(record),
+        *_rates(record),
         *(f"warning: {warning}" for warning in record["warnings"]),
         *(f"left out: {name}: {reason}" for name, reason in (made.left_out or {}).items()),
     ]
@@ -106,3 +107,11 @@ def ensemble_report(data: Any, made: Any) -> str:
 def _local_test(record: dict[str, Any]) -> list[str]:
     score = record["local_test_score"]
     return [] if score is None else [f"local test split {number(score)}"]
+
+
+def _rates(record: dict[str, Any], most: int = 12) -> list[str]:
+    """How often each class is answered, out of fold and on test rows; the widest gaps if many."""
+    rates = sorted(record["rates"], key=lambda rate: -abs(rate["gap"]))[:most]
+    shown = [r for r in record["rates"] if r in rates]  # in the order of the classes
+    lines = [[r["class"], f"{r['oof']:.1%}", f"{r['test']:.1%}", f"{r['gap']:+.1f}"] for r in shown]
+    return ["", table(["answered", "out-of-fold", "test", "gap in SE"], lines), ""] if lines else []

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,17 @@ def read_json(path: Path, remedy: str = "delete it and run the same command agai
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise PodiumError(f"{path}: not valid JSON ({error}); {remedy}") from None
+
+
+def read_object(path: Path, keys: Iterable[str], remedy: str) -> dict[str, Any]:
+    """Return the JSON object of `path`; anything else, or one that lacks a key, is refused."""
+    content = read_json(path, remedy)
+    if not isinstance(content, dict):
+        raise PodiumError(f"{path}: must be a JSON object, not {type(content).__name__}; {remedy}")
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise PodiumError(f"{path}: has no {missing[0]!r}; {remedy}")
+    return content
 
 
 def file_hash(path: Path) -> str:

@@ -25,7 +25,15 @@ def class_names(frame: pd.DataFrame, competition: Competition) -> tuple[str, ...
     if columns.classes:
         return columns.classes
     if columns.label:
-        return tuple(sorted(set(frame[columns.label]) - {""}))
+        names = set(frame[columns.label]) - {""}
+        if all(name.isdecimal() for name in names):
+            return tuple(sorted(names, key=lambda name: (int(name), name)))  # 10 after 9
+        if competition.metric == "qwk":
+            raise PodiumError(
+                f"{competition.name}: metric qwk needs the order of its classes, but their names "
+                f"are no numbers ({', '.join(sorted(names)[:4])}); list `classes` in the YAML"
+            )
+        return tuple(sorted(names))
     names = {name for text in frame[columns.labels] for name in _split(text, columns.separator)}
     return tuple(sorted(names))
 

@@ -1,8 +1,10 @@
 """Load a competition: its YAML's tables as aligned arrays. Answers are not among them."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,9 +51,27 @@ class CompetitionData:
 
     @cached_property
     def hash(self) -> str:
-        """Changes when a training id, label, class or a test id does."""
+        """Changes with the task, a class, an id, a training label, a box, or a picture's name or
+        size in bytes; not with the order of rows or the place of the folder."""
         labels = dict(zip(self.train.ids.tolist(), self.labels.tolist(), strict=True))
-        return json_hash([self.classes, labels, sorted(self.test.ids.tolist())])
+        pictures = {**self._pictures(self.train), **self._pictures(self.test)}
+        return json_hash([self.competition.task, self.classes, labels, pictures])
+
+    def _pictures(self, rows: Rows) -> dict[str, list[Any]]:
+        """Return name, size and box by id. Size and name are cheap; times change with a copy."""
+        folder = (self.competition.folder(self.project) / self.competition.images).resolve()
+        boxes = [None] * len(rows) if rows.boxes is None else rows.boxes.tolist()
+        return {
+            name: [os.path.relpath(path, folder), _bytes_of(path), box]
+            for name, path, box in zip(rows.ids.tolist(), rows.images, boxes, strict=True)
+        }
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1  # a missing picture is refused when it is read
 
 
 def load_data(project: Project, comp: str) -> CompetitionData:

@@ -16,7 +16,7 @@ from pipeline.errors import PodiumError, nearest
 Rate = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Pixels = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**32)]
 Range = tuple[Positive, Positive]
 
 
@@ -213,13 +213,17 @@ def load_recipe(
         raise PodiumError(f"RECIPE: no {project.shown(path)}{hint}")
     content = read_yaml(path, "")
     parse(Recipe, content, project.shown(path))  # so that a fault is blamed on the right file
+    asked = parse_overrides(overrides)
+    for section, key, variable in (("training", "seed", "SEED"), ("model", "arch", "ARCH")):
+        if isinstance(asked.get(section), dict) and key in asked[section]:
+            raise PodiumError(f"SET: {section}.{key} is what {variable}= sets; say it there")
     fixed: dict[str, Any] = {"training": {"seed": seed}}
     if arch:
         fixed["model"] = {"arch": arch}
     if limit is not None:
         fixed["data"] = {"limit": limit}
     layers = merged(content, competition or {})
-    layers = merged(layers, parse_overrides(overrides), fixed)
+    layers = merged(layers, asked, fixed)
     return parse(Recipe, layers, "SET" if overrides else "the recipe with LIMIT and SEED")
 
 

@@ -44,10 +44,9 @@ Model = TypeVar("Model", bound=Section)
 def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
     """Return the mapping in a YAML file; `remedy` is said if the file is missing."""
     text = read_text(path, remedy)
-    loader = _Loader(text)
     try:
-        content = loader.get_single_data()
-    except yaml.YAMLError as error:
+        content = _Loader(text).get_single_data()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-02-30
         raise PodiumError(f"{path}: not valid YAML ({error}); mend that line") from None
     if content is None:
         return {}
@@ -102,7 +101,7 @@ def parse_overrides(text: str) -> dict[str, Any]:
             raise PodiumError(f"SET: {item!r} is not key=value; write SET='training.epochs=3'")
         try:
             parsed = yaml.safe_load(value) if value else None
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise PodiumError(f"SET: the value of {key!r}, {value!r}, is not valid YAML") from None
         *sections, last = key.split(".")
         place = nested

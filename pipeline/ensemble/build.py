@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.files import file_hash, read_json, write_json
+from pipeline.artifacts.files import file_hash, read_object, write_json
 from pipeline.artifacts.hashing import json_hash
 from pipeline.artifacts.locks import lock
 from pipeline.artifacts.predictions import Predictions, logits_of
@@ -19,15 +19,21 @@ from pipeline.ensemble.members import (
     PARTS,
     Member,
     load_members,
+    read_record,
     usable_runs,
     validated_rows,
     wanted_ids,
 )
-from pipeline.ensemble.rates import rate_warnings
+from pipeline.ensemble.rates import answer_rates, rate_warnings
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 from pipeline.metrics import Metric, get_metric
 
+KEYS = (
+    *("competition", "folds_hash", "data_hash", "complete", "metric", "members", "blend", "rule"),
+    *("in_sample", "honest", "honest_se", "local_test_score", "candidates", "rates", "warnings"),
+    *("seconds", "inputs", "outputs", "created"),
+)
 VERSION = 1  # raise it when a chain fitted on the same files would come out differently
 
 
@@ -103,11 +109,19 @@ def build_ensemble(
     folder = data.project.run(data.competition.name, checked_name(label, "NAME"))
     if (folder / "run.json").exists():
         raise PodiumError(f"NAME: {folder.name} is a run; choose another NAME= for the ensemble")
-    if label in names:
-        raise PodiumError(f"RUNS: {label} cannot be a member of itself; choose another NAME=")
+    for run in names:
+        if label in (run, *_runs_within(data, run)):
+            raise PodiumError(f"RUNS: {run} holds {label} itself; choose another NAME=")
     with lock(folder.parent / ".locks" / f"{label}.lock", label, wait=60):
         record, made = _decide(_Inputs(data, folds, names), folder / "ensemble.json", label)
     return Decided(label, folder, record, made, left)
+
+
+def _runs_within(data: CompetitionData, name: str) -> list[str]:
+    """Return the members of ensemble `name`, their members too; none for a run."""
+    members = read_record(data, name).get("members", [])
+    runs = [run for member in members for run in member["runs"]]
+    return runs + [inner for run in runs if run != name for inner in _runs_within(data, run)]
 
 
 def open_decided(data: CompetitionData, folds: Folds, name: str) -> Decided:
@@ -115,9 +129,12 @@ def open_decided(data: CompetitionData, folds: Folds, name: str) -> Decided:
     folder = data.project.run(data.competition.name, name)
     path = folder / "ensemble.json"
     if path.exists():
-        record = read_json(path, "make ensemble again")
+        record = read_object(path, KEYS, "make ensemble again")
         if record.get("folds_hash") != folds.hash or record.get("data_hash") != data.hash:
             raise PodiumError(f"{path}: made on other folds or labels; make ensemble again")
+        inputs, metric = record["inputs"], data.competition.metric
+        if (inputs.get("version"), inputs.get("metric")) != (VERSION, metric):
+            raise PodiumError(f"{path}: decided for another metric or version; make ensemble again")
         _refuse_changed_members(path, record)
         return Decided(name, folder, record)
     with lock(folder.parent / ".locks" / f"{name}.chain.lock", f"the rule of {name}", wait=60):
@@ -127,7 +144,7 @@ def open_decided(data: CompetitionData, folds: Folds, name: str) -> Decided:
 
 def _refuse_changed_members(path: Path, record: dict[str, Any]) -> None:
     """Refuse an ensemble whose members were trained again since; deleted ones do not matter."""
-    for member, hashes in record.get("inputs", {}).get("members", {}).items():
+    for member, hashes in record["inputs"].get("members", {}).items():
         now = output_hashes(path.parent.parent / member)
         if now and now != hashes:
             raise PodiumError(f"{path}: its member {member} was made anew; make ensemble again")
@@ -136,12 +153,9 @@ def _refuse_changed_members(path: Path, record: dict[str, Any]) -> None:
 def _decide(inputs: _Inputs, path: Path, label: str) -> tuple[dict[str, Any], bool]:
     """Return the record at `path` and whether it was fitted now: not if the same inputs made it."""
     hashes, folds = inputs.hashes(), inputs.folds
-    if path.exists():
-        record = read_json(path, "delete it and run the same command again")
-        same = record.get("inputs") == hashes and record.get("folds_hash") == folds.hash
-        same = same and record.get("data_hash") == inputs.data.hash
-        if same and record.get("outputs") == output_hashes(path.parent):
-            return record, False
+    record = _same_decision(inputs, hashes, path)
+    if record is not None:
+        return record, False
     members = load_members(inputs.data, folds, inputs.names)
     rows, metric = inputs.rows(members), inputs.metric
     choice = choose(metric, rows, inputs.seed)
@@ -151,6 +165,8 @@ def _decide(inputs: _Inputs, path: Path, label: str) -> tuple[dict[str, Any], bo
     if blended:
         oof = cross_fitted_probs(choice.chosen, metric, rows, inputs.seed)
         _write_predictions(inputs, members, chain, oof, path.parent)
+    answers = chain.answer(rows.stack), chain.answer(stack(members, "test"))
+    rates = answer_rates(inputs.data, *answers)
     record = {
         "ensemble" if blended else "run": label,
         "competition": inputs.data.competition.name,
@@ -165,22 +181,36 @@ def _decide(inputs: _Inputs, path: Path, label: str) -> tuple[dict[str, Any], bo
         "blend": chain.blend.method,
         "calibration": {"method": "none"},
         "rule": chain.rule.to_json(),
-        "in_sample": metric.score(rows.labels, chain.answer(rows.stack)),
+        "in_sample": metric.score(rows.labels, answers[0]),
         "honest": honest.score,
         "honest_se": honest.se,
         "local_test_score": _local_test(inputs, members, chain),
         "chosen_per_part": honest.chosen,
         "candidates": choice.table,
         "seconds": round(sum(m.seconds for m in members), 1),
-        "warnings": rate_warnings(
-            inputs.data, chain.answer(rows.stack), chain.answer(stack(members, "test"))
-        ),
+        "rates": rates,
+        "warnings": [w for m in members for w in m.warnings] + rate_warnings(rates),
         "inputs": hashes,
         "outputs": output_hashes(path.parent),
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     write_json(path, record)
     return record, True
+
+
+def _same_decision(inputs: _Inputs, hashes: dict[str, Any], path: Path) -> dict[str, Any] | None:
+    """Return the record at `path` if it is whole and the same inputs would make it again."""
+    try:
+        record = read_object(path, KEYS, "")
+    except PodiumError:
+        return None  # missing or broken: it is made anew
+    now = {
+        "inputs": hashes,
+        "folds_hash": inputs.folds.hash,
+        "data_hash": inputs.data.hash,
+        "outputs": output_hashes(path.parent),
+    }
+    return record if all(record[key] == value for key, value in now.items()) else None
 
 
 def stack(members: list[Member], part: str) -> np.ndarray:
@@ -199,8 +229,9 @@ def _local_test(inputs: _Inputs, members: list[Member], chain: Chain) -> float |
 def _write_predictions(
     inputs: _Inputs, members: list[Member], chain: Chain, oof: np.ndarray, folder: Path
 ) -> None:
-    """Write the ensemble's own predictions. Those out of fold, `oof`, are cross-fitted, so that it
-    can be a member of another ensemble without carrying labels into it."""
+    """Write the ensemble's own predictions. Those out of fold, `oof`, are cross-fitted, so that a
+    member of another ensemble carries no row's own label into it (only, as every base model does,
+    those of the other parts, and the choice of method, made on all rows)."""
     data, folds = inputs.data, inputs.folds
     meta = {
         "competition": data.competition.name,

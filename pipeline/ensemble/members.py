@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.files import read_json
+from pipeline.artifacts.files import read_object
 from pipeline.artifacts.predictions import Predictions
 from pipeline.competition import CompetitionData
 from pipeline.errors import PodiumError, nearest
@@ -23,6 +23,7 @@ class Member:
     runs: tuple[str, ...]
     probs: dict[str, np.ndarray]
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 def record_path(folder: Path) -> Path:
@@ -41,7 +42,7 @@ def list_runs(data: CompetitionData) -> list[str]:
 
 
 def usable_runs(data: CompetitionData, folds: Folds) -> tuple[list[str], dict[str, str]]:
-    """Return the finished runs (no ensembles) on these folds, and why others are left out."""
+    """Return the finished runs (no ensembles) on these folds, and why others are out."""
     usable, left = [], {}
     for name in list_runs(data):
         record = read_record(data, name)
@@ -63,8 +64,9 @@ def read_record(data: CompetitionData, name: str, variable: str = "RUNS") -> dic
         known = list_runs(data)
         hint = nearest(name, known) or f"; there are: {', '.join(known) or 'none yet, make train'}"
         raise PodiumError(f"{variable}: {data.project.shown(folder)} is not a run{hint}")
-    record = read_json(path, "delete its folder, or FRESH=1 to train it anew")
-    if not isinstance(record, dict) or record.get("competition") != data.competition.name:
+    keys = ("competition", "folds_hash", "data_hash")
+    record = read_object(path, keys, "delete its folder, or FRESH=1 to train it anew")
+    if record["competition"] != data.competition.name:
         raise PodiumError(
             f"{path}: not a record of a {data.competition.name} run; delete its folder"
         )
@@ -89,6 +91,7 @@ def load_members(data: CompetitionData, folds: Folds, names: list[str]) -> list[
     """Load the runs `names` and average those that differ by their seed alone."""
     by_recipe: dict[str, list[str]] = {}
     seconds: dict[str, float] = {}
+    warnings: dict[str, list[str]] = {}
     for name in names:
         record = read_record(data, name)
         reason = why_unusable(record, data, folds)
@@ -96,6 +99,7 @@ def load_members(data: CompetitionData, folds: Folds, names: list[str]) -> list[
             raise PodiumError(f"RUNS: {name} cannot join: {reason}; leave it out, or finish it")
         by_recipe.setdefault(record.get("seedless_hash") or name, []).append(name)
         seconds[name] = float(record.get("seconds", 0))
+        warnings[name] = [] if "members" in record else record.get("warnings", [])
     members = []
     for runs in by_recipe.values():
         parts = [_aligned(data, folds, name) for name in runs]
@@ -104,7 +108,8 @@ def load_members(data: CompetitionData, folds: Folds, names: list[str]) -> list[
         }
         probs = {part: values.astype(np.float32) for part, values in probs.items()}
         total = sum(seconds[name] for name in runs)
-        members.append(Member("+".join(runs), tuple(runs), probs, total))
+        said = tuple(f"{name}: {text}" for name in runs for text in warnings[name])
+        members.append(Member("+".join(runs), tuple(runs), probs, total, said))
     return members
 
 
@@ -115,12 +120,15 @@ def _aligned(data: CompetitionData, folds: Folds, name: str) -> dict[str, np.nda
     probs = {}
     for part, ids in wanted.items():
         path = folder / f"{part}.npz"
-        stored = Predictions.load(path, f"make train it again with NAME={name} FRESH=1")
-        if stored.meta.get("folds_hash") != folds.hash:
-            raise PodiumError(
-                f"{path}: made on other folds ({stored.meta.get('folds_hash')}, now {folds.hash}); "
-                "leave it out with RUNS=, or train it again"
-            )
+        stored = Predictions.load(
+            path, "make train (or ensemble) it again: finished folds are kept"
+        )
+        for key, now in (("folds_hash", folds.hash), ("data_hash", data.hash)):
+            if stored.meta.get(key) != now:
+                raise PodiumError(
+                    f"{path}: its {key} is {stored.meta.get(key)}, now {now}; "
+                    "leave it out with RUNS=, or train it again"
+                )
         _refuse_foreign(stored, ids, path)
         stored = stored.with_classes(data.classes, str(path)).rows(ids, str(path))
         probs[part] = stored.probs

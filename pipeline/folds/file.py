@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.files import read_json, write_json, write_text
+from pipeline.artifacts.files import read_object, write_json, write_text
 from pipeline.artifacts.hashing import text_hash
 from pipeline.artifacts.locks import lock
 from pipeline.errors import PodiumError
@@ -66,7 +66,7 @@ def make_folds(
     groups: np.ndarray | None,
     *,
     n_folds: int = 5,
-    holdout: float = 0.2,
+    holdout: float | None = None,
     test: float = 0.0,
     seed: int = 0,
     fresh: bool = False,
@@ -111,13 +111,13 @@ def load_folds(path: Path, ids: np.ndarray | None = None) -> Folds:
     """
     names, fold, group = read_table(path)
     beside = path.with_suffix(".json")
-    info = read_json(beside, f"restore it beside {path.name}, or: {ANEW}")
+    keys = ("hash", "scheme", "balance")
+    info = read_object(beside, keys, f"restore it beside {path.name}, or: {ANEW}")
     found = text_hash(csv_text(names, fold, group))
-    stated = info.get("hash") if isinstance(info, dict) else None
-    if found != stated:
+    if found != info["hash"]:
         raise PodiumError(
-            f"{path}: its content has hash {found}, {beside.name} says {stated}: it was edited, or "
-            f"FRESH=1 was interrupted; restore both files, or: {ANEW}"
+            f"{path}: its content has hash {found}, {beside.name} says {info['hash']}: it was "
+            f"edited, or FRESH=1 was interrupted; restore both files, or: {ANEW}"
         )
     folds = Folds(names, fold, group, found, info)
     if ids is None:

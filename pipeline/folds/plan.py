@@ -9,6 +9,7 @@ from pipeline.errors import PodiumError
 from pipeline.folds.stratify import k_folds, split_parts
 
 TRAIN_ONLY = -1  # trained on, never validated on
+HOLDOUT = 0.2  # validated share of a hold-out that names none
 TEST = -2  # kept apart as the local test split, neither trained nor validated on
 
 VARIABLES = {"n_folds": "FOLDS", "holdout": "HOLDOUT", "test": "TEST", "seed": "SEED"}
@@ -27,12 +28,15 @@ class Plan:
     seed: int = 0
 
     @classmethod
-    def checked(cls, *, n_folds: int, holdout: float, test: float, seed: int) -> "Plan":
+    def checked(cls, *, n_folds: int, holdout: float | None, test: float, seed: int) -> "Plan":
         """Build a plan, or say which variable breaks which rule."""
         if n_folds < 1:
             _refuse("n_folds", "at least 1 (1 is a hold-out)", n_folds, "5")
-        if not 0 < holdout < 1:
+        if holdout is not None and not 0 < holdout < 1:
             _refuse("holdout", "a fraction between 0 and 1", holdout, "0.2")
+        if holdout is not None and n_folds != 1:
+            _refuse("n_folds", f"1 with HOLDOUT={holdout:g}", n_folds, "1")
+        holdout = HOLDOUT if holdout is None else holdout
         if not 0 <= test < 1:
             _refuse("test", "a fraction from 0 to below 1", test, "0 or 0.1")
         if n_folds == 1 and not holdout + test < 1:

@@ -62,13 +62,18 @@ def _as_is(batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torc
 
 
 def loader(images: Images, batches: Batches, workers: int, pin: bool = False) -> DataLoader:
-    """Return a loader of (images uint8, rows). Set `batches.epoch` before each pass over it."""
+    """Return a loader of (images uint8, rows). Set `batches.epoch` before each pass over it.
+
+    It draws its seeds from a generator of its own: from torch's, it would draw once per pass
+    without workers and once in all with persistent ones, and so shift the dropout that follows.
+    """
     return DataLoader(
         images,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_as_is,
         pin_memory=pin,
+        generator=torch.Generator(),
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
     )

@@ -1,12 +1,13 @@
 """Decoded pictures in one blob with offsets: cropped, at one canonical short side, uint8.
 
-Kinds: `raw` pixels in a memory-mapped file; `jpeg` at quality 95, where the recipe asks for it;
-`none`, decoding each time, where raw pixels would fill the disk. `raw` and `none` give the same
+Kinds: `raw` pixels in a memory-mapped file; `jpeg` at quality 95, where the recipe asks for it.
+Where the blob would fill the disk there is none, and pictures are decoded each time: to the same
 pixels, so that free disk decides about speed and never about science.
 """
 
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -74,12 +75,13 @@ class Pixels:
     def read(self, i: int) -> np.ndarray:
         """Return picture `i` (h, w, 3) uint8; raw ones are read-only views of the file."""
         if self.blob is None or self.offsets is None or self.shapes is None:
-            return self.source.read(i)
+            pixels = self.source.read(i)  # the same pixels as the blob would hold
+            return pixels if self.kind == "raw" else _decode(_encode(pixels))
         if self._mapped is None:
             self._mapped = np.memmap(self.blob, dtype=np.uint8, mode="r")
         data = self._mapped[self.offsets[i] : self.offsets[i + 1]]
         if self.kind == "jpeg":
-            return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            return _decode(data)
         height, width = self.shapes[i]
         return np.asarray(data).reshape(height, width, 3)
 
@@ -96,20 +98,34 @@ def open_pixels(
     kind = "jpeg" if image.cache == "jpeg" else "raw"
     blob = folder / f"{label}-{source.key(kind)}.bin"
     index = blob.with_suffix(".npz")
-    if not index.exists():
+    found = _read_index(blob, index)
+    if found is None:
         needed, free = _needed_bytes(source, kind), _free_bytes(folder)
         if needed > free * DISK_SHARE:
             said = (
                 f"{_size(needed)} of {kind} pixels would not fit in half of {_size(free)} free disk"
             )
-            return Pixels(source, "none"), f"no cache, pictures are decoded each time: {said}"
+            return Pixels(source, kind), f"no cache, pictures are decoded each time: {said}"
         with lock(blob.with_suffix(".lock"), f"the image cache {blob.name}", wait=3600):
-            if not index.exists():
+            found = _read_index(blob, index)
+            if found is None:
                 _fill(source, kind, blob, index)
-    with np.load(index, allow_pickle=False) as stored:
-        offsets, shapes = stored["offsets"], stored["shapes"]
+                found = _read_index(blob, index)
+    if found is None:
+        raise PodiumError(f"{blob}: the cache could not be kept; look at the disk, then try again")
+    offsets, shapes = found
     said = f"{len(paths):,} pictures in {_size(int(offsets[-1]))} of {kind} pixels"
     return Pixels(source, kind, blob, offsets, shapes), said
+
+
+def _read_index(blob: Path, index: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return offsets and shapes if blob and index are both there and whole."""
+    try:
+        with np.load(index, allow_pickle=False) as stored:
+            offsets, shapes = stored["offsets"], stored["shapes"]
+        return (offsets, shapes) if blob.stat().st_size == offsets[-1] else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def _fill(source: Source, kind: str, blob: Path, index: Path) -> None:
@@ -145,6 +161,11 @@ def _decoded(source: Source) -> Iterator[np.ndarray]:
 def _encode(pixels: np.ndarray) -> bytes:
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def _decode(data: bytes | np.ndarray) -> np.ndarray:
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def _needed_bytes(source: Source, kind: str) -> int:

@@ -42,7 +42,9 @@ def crop_box(
         wide, high = min(crop.width or width, width), min(crop.height or height, height)
         x0, y0 = (width - wide) // 2, (height - high) // 2
         x1, y1 = x0 + wide, y0 + high
-    elif crop.kind == "box" and box is not None:
+    elif crop.kind == "box":
+        if box is None:
+            raise ValueError("crop 'box' needs the box's columns in both tables")
         x0, y0 = max(0, int(np.floor(box[0]))), max(0, int(np.floor(box[1])))
         x1, y1 = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
     else:

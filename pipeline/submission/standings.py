@@ -1,6 +1,7 @@
 """Where we stand: every run and ensemble with its scores, and what the ledger knows of each."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from pipeline.competition import CompetitionData
 from pipeline.ensemble.build import Decided, open_decided
@@ -58,7 +59,7 @@ def newest_ensemble(data: CompetitionData) -> str:
     for name in list_runs(data):
         record = read_record(data, name)
         if "ensemble" in record:
-            made[name] = str(record.get("created", ""))
+            made[name] = datetime.fromisoformat(record["created"])
     if not made:
         raise PodiumError(
             f"submit: {data.competition.name} has no ensemble yet; make ensemble "
@@ -105,6 +106,8 @@ def _places(data: CompetitionData, entries: list[Entry]) -> dict[int, str]:
     if data.competition.tables.leaderboard is None:
         return {}
     graded = [entry for entry in entries if entry.private]
+    if not graded:
+        return {}
     return {
         row.number: f"{row.private_rank}/{row.teams} {row.medal}".strip()
         for row in medal_table(data, graded)

@@ -146,7 +146,7 @@ def _positions(ids: np.ndarray, sample: Sample, rows: int) -> np.ndarray:
     if missing:
         raise PodiumError(
             f"submission: no answer for {len(missing)} of {len(sample.ids)} test ids, first "
-            f"{missing[0]!r}; predict the whole test table: make predict without LIMIT"
+            f"{missing[0]!r}; train without LIMIT"
         )
     return np.array([position[one] for one in sample.ids.tolist()], dtype=np.int64)
 

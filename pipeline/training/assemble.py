@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.files import read_object, write_json
 from pipeline.artifacts.locks import lock
 from pipeline.artifacts.predictions import Predictions, logits_of
+from pipeline.errors import PodiumError
 from pipeline.metrics import get_metric
 from pipeline.training.fold import DONE, score_logits
-from pipeline.training.run import Run
+from pipeline.training.run import REMEDY, Run
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ def assemble(run: Run) -> Summary:
     """Join the finished folds, by id, into the run's predictions; write them and the record."""
     with lock(run.lock_path("run"), f"run {run.name}", wait=60):
         finished = run.finished_folds()
-        records = [read_json(run.fold_folder(fold) / DONE) for fold in finished]
-        record = read_json(run.record_path)
+        records = [_fold_record(run, fold) for fold in finished]
+        record = read_object(run.record_path, run.meta, REMEDY)
         metric = get_metric(run.data.competition.metric, run.data.competition.task)
         record |= {
             "metric": metric.name,
@@ -82,7 +83,19 @@ def _mean_over_folds(run: Run, finished: list[int], part: str) -> Predictions:
 def _fold_part(run: Run, fold: int, part: str) -> Predictions:
     folder = run.fold_folder(fold)
     remedy = f"delete {run.data.project.shown(folder)} and run the same command again"
-    return Predictions.load(folder / f"{part}.npz", remedy)
+    path = folder / f"{part}.npz"
+    found = Predictions.load(path, remedy)
+    odd = [key for key, value in run.meta.items() if found.meta.get(key) != value]
+    if odd or found.meta.get("fold") != fold:
+        what = odd[0] if odd else "fold"
+        raise PodiumError(f"{path}: of another run or fold (its {what} differs); {remedy}")
+    return found
+
+
+def _fold_record(run: Run, fold: int) -> dict[str, Any]:
+    folder = run.fold_folder(fold)
+    remedy = f"delete {run.data.project.shown(folder)} and run the same command again"
+    return read_object(folder / DONE, ("fold", "score", "seconds"), remedy)
 
 
 def _coverage(run: Run, finished: list[int]) -> dict[str, Any]:

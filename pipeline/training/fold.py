@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pipeline.artifacts.files import write_json, write_with
@@ -102,6 +103,8 @@ class FoldSession:
             scaler,
             build_loss(job.data.competition.task, recipe.loss.label_smoothing),
         )
+        self.pin = self.setup.kind == "cuda"
+        self.loaders: dict[str, DataLoader] = {}
         self.last = job.folder / "last.pt"
         found = checkpoint.restore(self.last, self.learner, job.identity, self.setup.device)
         self.history, self.best = found
@@ -112,8 +115,7 @@ class FoldSession:
         recipe = self.job.recipe
         view = Augmenter(recipe.augment, recipe.image, recipe.training.seed)
         images = Images(self.job.pixels, self.job.ids, view)
-        pin = self.setup.kind == "cuda"
-        batches = loader(images, self.batches, self.setup.workers, pin)
+        batches = loader(images, self.batches, self.setup.workers, self.pin)
         targets = torch.from_numpy(self.job.data.labels)
         saved = time.perf_counter()
         epochs = range(len(self.history), recipe.training.epochs)
@@ -159,10 +161,13 @@ class FoldSession:
 
     def predict(self, part: str) -> np.ndarray:
         """Return logits (n, c) of the rows of a part, by the weights that are kept."""
-        recipe, rows = self.job.recipe, self.job.parts[part]
-        images = Images(self.job.pixels, self.job.ids, Evaluator(recipe.image))
-        batches = loader(images, Batches(rows, 2 * recipe.training.batch_size, None), 0)
-        return predict(self.learner.judged, batches, self.setup, self.normalise, part)
+        if part not in self.loaders:  # kept, so that its workers start once
+            recipe, rows = self.job.recipe, self.job.parts[part]
+            images = Images(self.job.pixels, self.job.ids, Evaluator(recipe.image))
+            batches = Batches(rows, 2 * recipe.training.batch_size, None)
+            self.loaders[part] = loader(images, batches, self.setup.workers, self.pin)
+        context = self.setup, self.normalise, part
+        return predict(self.learner.judged, self.loaders[part], *context)
 
     def finish(self) -> dict[str, Any]:
         """Write weights, predictions and, last of all, the record that says the fold is done."""

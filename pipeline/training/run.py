@@ -1,5 +1,6 @@
 """A run: one recipe on every fold, in a folder of its own, resumed but never mixed up."""
 
+import contextlib
 import platform
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.files import read_object, write_json
 from pipeline.artifacts.hashing import stable_int
 from pipeline.artifacts.locks import lock
 from pipeline.competition import CompetitionData
@@ -23,6 +24,7 @@ from pipeline.folds import Folds
 from pipeline.images.cache import open_pixels
 from pipeline.training.fold import FoldJob, is_finished
 
+REMEDY = "choose another NAME=, or FRESH=1 to delete it and start anew"
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "numpy")
 
 
@@ -73,40 +75,47 @@ class Run:
             if self.record_path.exists():
                 self._check_same()
             elif self.folder.exists() and any(self.folder.iterdir()):
-                raise PodiumError(
-                    f"{self._shown()}: not a run (it has no run.json); "
-                    "choose another NAME=, or FRESH=1 to delete it and start anew"
-                )
+                raise PodiumError(f"{self._shown()}: not a run (it has no run.json); " + REMEDY)
             else:
                 write_json(self.record_path, self._identity() | {"folds": {}, "warnings": []})
 
     def _delete(self) -> None:
-        for fold in self.folds.numbers:
-            with lock(self.lock_path(f"fold-{fold}"), f"fold {fold} of run {self.name}"):
-                shutil.rmtree(self.fold_folder(fold), ignore_errors=True)
-        shutil.rmtree(self.folder)
+        """Delete the folder under the locks of all its folds, so that nobody works in it."""
+        with contextlib.ExitStack() as held:
+            for fold in self.folds.numbers:
+                held.enter_context(self.lock_fold(fold))
+            shutil.rmtree(self.folder)
+
+    def lock_fold(self, fold: int) -> contextlib.AbstractContextManager[None]:
+        return lock(self.lock_path(f"fold-{fold}"), f"fold {fold} of run {self.name}")
+
+    def check_unchanged(self) -> None:
+        """Refuse to go on if another process has meanwhile started the run anew."""
+        self._check_same()
 
     def _check_same(self) -> None:
         """Refuse to go on in a folder whose run differs, saying how it differs."""
-        remedy = "choose another NAME=, or FRESH=1 to delete it and start anew"
-        old, new = read_json(self.record_path, remedy), self._identity()
-        if not isinstance(old, dict) or not isinstance(old.get("recipe"), dict):
-            raise PodiumError(f"{self.record_path}: not a run's record; {remedy}")
+        new, remedy = self._identity(), REMEDY
+        old = read_object(self.record_path, (*self.meta, "recipe"), remedy)
         if old.get("recipe_hash") != new["recipe_hash"]:
             old_science = {
                 k: v for k, v in old["recipe"].items() if k not in ("runtime", "describe")
             }
             keys = "; ".join(differing(old_science, self.recipe.science())) or "its hash"
             raise PodiumError(f"{self._shown()}: trained by another recipe ({keys}); {remedy}")
-        for key, what in (("folds_hash", "folds"), ("data_hash", "labels or ids")):
+        judged = [("metric", "a metric that chose its epochs")]
+        checks = judged if self.recipe.training.checkpoint == "best" else []
+        checks += [("folds_hash", "folds"), ("data_hash", "labels, ids or pictures")]
+        for key, what in checks:
             if old.get(key) != new[key]:
                 pair = f"{old.get(key)} -> {new[key]}"
-                raise PodiumError(f"{self._shown()}: trained on other {what} ({pair}); {remedy}")
+                raise PodiumError(f"{self._shown()}: trained with other {what} ({pair}); {remedy}")
 
     def _identity(self) -> dict[str, Any]:
         return {
             "run": self.name,
             **{k: v for k, v in self.meta.items() if k != "run"},
+            "metric": self.data.competition.metric,
             "arch": self.recipe.model.arch,
             "recipe_name": self.recipe_name,
             "seed": self.recipe.training.seed,
@@ -122,7 +131,12 @@ class Run:
 
     def jobs(self, only: list[int] | None) -> tuple[list[FoldJob], str]:
         """Return the jobs of the folds asked for, and where their pictures come from."""
-        data = self.data
+        data, crop = self.data, self.recipe.image.crop
+        if crop.kind == "box" and crop.columns != data.competition.crop.columns:
+            raise PodiumError(
+                f"image.crop.columns: {crop.columns} are not the columns that the competition's "
+                f"`crop` names ({data.competition.crop.columns}); set the box there"
+            )
         boxes = None
         if data.train.boxes is not None and data.test.boxes is not None:
             boxes = np.concatenate([data.train.boxes, data.test.boxes])

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.artifacts.locks import lock
 from pipeline.competition import CompetitionData, load_data
 from pipeline.config.project import Project
 from pipeline.config.recipe import Recipe, load_recipe, run_name
@@ -12,7 +11,7 @@ from pipeline.folds import Folds, load_folds, make_folds
 from pipeline.training.assemble import Summary, assemble
 from pipeline.training.fold import FoldJob, is_finished, train_fold
 from pipeline.training.run import Run
-from pipeline.training.zoo import check_arch
+from pipeline.training.zoo import build_model, check_arch
 
 Say = Callable[[str], None]
 Executor = Callable[[Callable[[FoldJob], None], Sequence[FoldJob]], None]
@@ -47,6 +46,10 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
             "ARCH: which architecture? Type make train ARCH=densenet121, or several: "
             "make train ARCH='densenet121 resnet18'"
         )
+    if not request.seed:
+        raise PodiumError("SEED: which seed? Type SEED=0, or several: SEED='0 1 2'")
+    if request.name.startswith("ensemble-"):
+        raise PodiumError(f"NAME: {request.name!r} is the name of an ensemble; choose another")
     for arch in request.arch:
         check_arch(arch)
     if request.name and len(request.arch) * len(request.seed) > 1:
@@ -93,6 +96,9 @@ def _recipe(
 
 
 def _train_run(run: Run, request: TrainRequest, say: Say) -> Summary:
+    if request.fresh:  # what cannot be trained must not cost the run that is there
+        run.jobs(None)
+        build_model(run.recipe, len(run.data.classes))
     run.open(fresh=request.fresh)
     wanted = sorted(set(request.only)) or list(run.folds.numbers)
     missing = [fold for fold in wanted if not is_finished(run.fold_folder(fold))]
@@ -111,7 +117,8 @@ def _train_run(run: Run, request: TrainRequest, say: Say) -> Summary:
 def _work(run: Run, job: FoldJob, busy: list[str], say: Say) -> None:
     """Train one fold under its lock; one that another process works on is left to it."""
     try:
-        with lock(run.lock_path(f"fold-{job.fold}"), f"fold {job.fold} of run {run.name}"):
+        with run.lock_fold(job.fold):
+            run.check_unchanged()
             if not is_finished(job.folder):
                 record = train_fold(job)
                 score = "-" if record["score"] is None else f"{record['score']:.4f}"

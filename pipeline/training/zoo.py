@@ -25,6 +25,11 @@ def build_model(recipe: Recipe, n_classes: int) -> nn.Module:
     check_arch(arch)
     try:
         if arch in OWN:
+            if recipe.model.pretrained:
+                raise PodiumError(
+                    f"ARCH: there are no pretrained weights of {arch}; "
+                    "SET='model.pretrained=false' trains it from scratch"
+                )
             return OWN[arch](n_classes, size, recipe.model.drop_rate)
         return _from_timm(recipe, n_classes)
     except (ValueError, AssertionError, RuntimeError) as error:
@@ -42,7 +47,7 @@ def _from_timm(recipe: Recipe, n_classes: int) -> nn.Module:
         options["img_size"] = recipe.image.size
     if not recipe.model.pretrained:
         return timm.create_model(arch, **options)
-    remedy = "model.pretrained=false trains from scratch"
+    remedy = "SET='model.pretrained=false' trains from scratch"
     if config is None or not config.has_weights:
         raise PodiumError(f"ARCH: timm has no pretrained weights for {arch}; {remedy}")
     try:
@@ -58,7 +63,7 @@ def _from_timm(recipe: Recipe, n_classes: int) -> nn.Module:
 def normalisation(recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and std of pixels in 0..1: the recipe's, the weights' own, or ImageNet's."""
     mean, std = IMAGENET
-    if recipe.model.pretrained and recipe.model.arch not in OWN:
+    if recipe.model.pretrained:
         config = timm.get_pretrained_cfg(recipe.model.arch)
         if config is not None:
             mean, std = config.mean, config.std

@@ -49,12 +49,12 @@ def targets() -> list[str]:
 def test_train_passes_its_options_on():
     """Check that values with spaces and equals signs arrive as one argument each."""
     command = dry("train", "ARCH=a b", "SET=x.y=1 z=[1,2]", "ONLY=0", "FRESH=1", "LIMIT=50")
-    assert "-m pipeline train" in command and '--comp "digits"' in command
-    for option in ('--arch "a b"', '--set "x.y=1 z=[1,2]"', '--only "0"', '--limit "50"'):
+    assert "-m pipeline train" in command and "--comp 'digits'" in command
+    for option in ("--arch 'a b'", "--set 'x.y=1 z=[1,2]'", "--only '0'", "--limit '50'"):
         assert option in command
     assert command.split().count("--fresh") == 1
     plain = dry("train", "ARCH=a")
-    assert '--arch "a"' in plain
+    assert "--arch 'a'" in plain
     for option in ("--set", "--only", "--fresh", "--limit", "--seed", "--name"):
         assert option not in plain
 
@@ -74,12 +74,12 @@ def test_train_passes_its_options_on():
 def test_variables_become_options_of_the_verb(target, variables, options):
     """Check that each variable becomes the option of its name, and that the verb knows it."""
     command = dry(target, "COMP=tiny", *variables)
-    assert f"-m pipeline {target}" in command and '--comp "tiny"' in command
+    assert f"-m pipeline {target}" in command and "--comp 'tiny'" in command
     given = re.findall(r"--([a-z]+)", command)
     assert len(given) == options + 1
     for variable in variables:
         name, value = variable.split("=")
-        assert (f'--{name.lower()} "{value}"' if name != "FRESH" else "--fresh") in command
+        assert (f"--{name.lower()} '{value}'" if name != "FRESH" else "--fresh") in command
     (verb,) = [c for c in app.registered_commands if c.callback.__name__ == target]
     known = {"from" if name == "source" else name for name in verb.callback.__annotations__}
     assert set(given) <= known

@@ -28,13 +28,16 @@ def project(tmp_path) -> Project:
 def test_precedence(project):
     """Check recipe < competition < SET < seed, limit and arch, leaf by leaf."""
     competition = {"training": {"batch_size": 16, "ema": 0.5}, "image": {"size": 48}}
-    overrides = "image.size=64 training.seed=9 model.arch=other data.limit=99"
+    overrides = "image.size=64 data.limit=99"
     options = {"competition": competition, "overrides": overrides}
     recipe = load_recipe(project, "short", arch="lenet", seed=3, limit=10, **options)
     assert recipe.training.epochs == 2  # the recipe's own
     assert (recipe.training.batch_size, recipe.training.ema) == (16, 0.5)  # the competition's
     assert recipe.image.size == 64  # SET's
     assert (recipe.training.seed, recipe.model.arch, recipe.data.limit) == (3, "lenet", 10)
+    for key, variable in (("training.seed=9", "SEED"), ("model.arch=other", "ARCH")):
+        with pytest.raises(PodiumError, match=f"is what {variable}= sets"):
+            load_recipe(project, "short", arch="lenet", overrides=key)
     plain = load_recipe(project, "short", arch="lenet")
     assert (plain.image.size, plain.training.batch_size, plain.data.limit) == (32, 8, None)
 

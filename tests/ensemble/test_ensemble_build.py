@@ -191,8 +191,11 @@ def test_names(make_tiny):
     tiny.fake_run("ensemble-run")
     with pytest.raises(PodiumError, match="is a run"):
         build(tiny, "a", name="run")
-    with pytest.raises(PodiumError, match="member of itself"):
+    with pytest.raises(PodiumError, match="holds ensemble-x itself"):
         build(tiny, "a", "ensemble-x", name="x")
+    build(tiny, "ensemble-x", "b", name="y")
+    with pytest.raises(PodiumError, match="ensemble-y holds ensemble-x itself"):
+        build(tiny, "a", "ensemble-y", name="x")
 
 
 def test_nothing_to_blend(make_tiny):

@@ -125,7 +125,7 @@ def test_other_faults_of_a_file_are_refused(make_tiny):
     faults = {
         "nan": lambda path: change(path, probs=np.full((42, 3), np.nan, "f4")),
         "classes differ": lambda path: change(path, classes=np.array(["cat", "dog", "yak"])),
-        "other folds (beef": lambda path: change_meta(path, folds_hash="beef"),
+        "folds_hash is beef": lambda path: change_meta(path, folds_hash="beef"),
         "no such file": lambda path: path.unlink(),
     }
     for words, harm in faults.items():

@@ -122,7 +122,7 @@ def test_same_arguments_leave_the_file_alone(path):
     ids, labels, groups = rows()
     make(path, ids, labels, groups)
     before = path.stat().st_mtime_ns, path.with_suffix(".json").stat().st_mtime_ns
-    folds, new = make(path, ids, (labels + 1) % 3, groups, holdout=0.3)  # no hold-out is made
+    folds, new = make(path, ids, (labels + 1) % 3, groups)
     assert not new
     assert (path.stat().st_mtime_ns, path.with_suffix(".json").stat().st_mtime_ns) == before
     assert np.array_equal(folds.fold, load_folds(path, ids).fold)
@@ -237,6 +237,7 @@ def test_a_kill_between_the_two_files_is_noticed(path, monkeypatch):
         ({"test": 0.001}, "TEST=.*120 rows.*got 0.001"),
         ({"n_folds": 1, "holdout": 0.999}, "HOLDOUT=.*120 rows"),
         ({"seed": -1}, "SEED="),
+        ({"n_folds": 5, "holdout": 0.3}, "FOLDS= must be 1 with HOLDOUT=0.3, got 5"),
         ({"n_folds": 60}, "groups were given for 60 parts.*FOLDS="),
     ],
 )
