@@ -30,6 +30,8 @@ def assemble(run: Run) -> Summary:
     """Join the finished folds, by id, into the run's predictions; write them and the record."""
     with lock(run.lock_path("run"), f"run {run.name}", wait=60):
         finished = run.finished_folds()
+        for fold in finished:  # killed after its record, before the removal of its checkpoint
+            (run.fold_folder(fold) / "last.pt").unlink(missing_ok=True)
         records = [_fold_record(run, fold) for fold in finished]
         record = read_object(run.record_path, run.meta, REMEDY)
         metric = get_metric(run.data.competition.metric, run.data.competition.task)

@@ -74,10 +74,16 @@ class Run:
                 self._delete()
             if self.record_path.exists():
                 self._check_same()
-            elif self.folder.exists() and any(self.folder.iterdir()):
+            elif self._is_foreign():
                 raise PodiumError(f"{self._shown()}: not a run (it has no run.json); " + REMEDY)
             else:
                 write_json(self.record_path, self._identity() | {"folds": {}, "warnings": []})
+
+    def _is_foreign(self) -> bool:
+        """Whether the folder holds anything but what a kill in the first write leaves behind."""
+        if not self.folder.exists():
+            return False
+        return any(path.suffix != ".tmp" for path in self.folder.iterdir())
 
     def _delete(self) -> None:
         """Delete the folder under the locks of all its folds, so that nobody works in it."""

@@ -1,6 +1,7 @@
 """Every architecture by name: timm's, `lenet` and `simple-cnn`."""
 
 import timm
+import torch
 from torch import nn
 
 from pipeline.config.recipe import Recipe
@@ -30,8 +31,12 @@ def build_model(recipe: Recipe, n_classes: int) -> nn.Module:
                     f"ARCH: there are no pretrained weights of {arch}; "
                     "SET='model.pretrained=false' trains it from scratch"
                 )
-            return OWN[arch](n_classes, size, recipe.model.drop_rate)
-        return _from_timm(recipe, n_classes)
+            model = OWN[arch](n_classes, size, recipe.model.drop_rate)
+        else:
+            model = _from_timm(recipe, n_classes)
+        with torch.no_grad():  # some of timm's build for any size and fail at the first batch
+            model.eval()(torch.zeros(1, 3, size, size))
+        return model.train()
     except (ValueError, AssertionError, RuntimeError) as error:
         raise PodiumError(
             f"ARCH: {arch} cannot be built for images of {size} px ({error}); "

@@ -1,5 +1,6 @@
 """The competitions that need no download, made from scikit-learn's digits on first use."""
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,10 @@ def ensure_made(name: str, folder: Path) -> None:
                 f"{folder}: not empty, and it has no train.csv of the built-in {name}; "
                 "drop built_in from the YAML, or name another data folder"
             )
-        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as temporary:
+        prefix = f".{folder.name}.making."
+        for left in folder.parent.glob(f"{prefix}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as temporary:
             made = Path(temporary) / "made"
             made.mkdir()
             _MAKERS[name](made)
