@@ -83,7 +83,7 @@ def why_unusable(record: dict[str, Any], data: CompetitionData, folds: Folds) ->
         return "trained on other labels or ids"
     if not record.get("complete"):
         missing = [f for f in folds.numbers if str(f) not in record.get("folds", {})]
-        return f"not finished, folds {', '.join(map(str, missing))} are missing"
+        return f"not finished, missing folds: {', '.join(map(str, missing))}"
     return ""
 
 

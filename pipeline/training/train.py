@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from tqdm import tqdm
+
 from pipeline.competition import CompetitionData, load_data
 from pipeline.config.project import Project
 from pipeline.config.recipe import Recipe, load_recipe, run_name
@@ -11,7 +13,7 @@ from pipeline.folds import Folds, load_folds, make_folds
 from pipeline.training.assemble import Summary, assemble
 from pipeline.training.fold import FoldJob, is_finished, train_fold
 from pipeline.training.run import Run
-from pipeline.training.zoo import build_model, check_arch
+from pipeline.training.zoo import build_model, check_arch, check_weights
 
 Say = Callable[[str], None]
 Executor = Callable[[Callable[[FoldJob], None], Sequence[FoldJob]], None]
@@ -19,7 +21,7 @@ Executor = Callable[[Callable[[FoldJob], None], Sequence[FoldJob]], None]
 
 def one_after_another(work: Callable[[FoldJob], None], jobs: Sequence[FoldJob]) -> None:
     """The simplest executor: this process, job by job."""
-    for job in jobs:
+    for job in tqdm(jobs, "folds", unit="fold", disable=None, leave=False):
         work(job)
 
 
@@ -59,6 +61,8 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
         )
     data = load_data(project, request.comp)
     recipes = [_recipe(data, request, a, s) for a in request.arch for s in request.seed]
+    for _, recipe in recipes:
+        check_weights(recipe)
     folds = shared_folds(data, say)  # after the recipes, whose faults leave nothing behind
     unknown = [fold for fold in request.only if fold not in folds.numbers]
     if unknown:

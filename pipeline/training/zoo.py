@@ -9,6 +9,7 @@ from pipeline.errors import PodiumError, nearest
 from pipeline.training.networks import LeNet, SimpleCNN
 
 OWN = {"lenet": LeNet, "simple-cnn": SimpleCNN}
+FROM_SCRATCH = "SET='model.pretrained=false' trains it from scratch"
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -20,17 +21,21 @@ def check_arch(arch: str) -> None:
     raise PodiumError(f"ARCH: timm {timm.__version__} has no model {arch!r}{hint}")
 
 
+def check_weights(recipe: Recipe) -> None:
+    """Refuse `pretrained: true` without weights: nothing trains silently from scratch."""
+    arch = recipe.model.arch
+    config = None if arch in OWN else timm.get_pretrained_cfg(arch)
+    if recipe.model.pretrained and (config is None or not config.has_weights):
+        raise PodiumError(f"ARCH: there are no pretrained weights of {arch}; {FROM_SCRATCH}")
+
+
 def build_model(recipe: Recipe, n_classes: int) -> nn.Module:
     """Return the network of a recipe, initialised from torch's current random state."""
     arch, size = recipe.model.arch, recipe.image.size
     check_arch(arch)
+    check_weights(recipe)
     try:
         if arch in OWN:
-            if recipe.model.pretrained:
-                raise PodiumError(
-                    f"ARCH: there are no pretrained weights of {arch}; "
-                    "SET='model.pretrained=false' trains it from scratch"
-                )
             model = OWN[arch](n_classes, size, recipe.model.drop_rate)
         else:
             model = _from_timm(recipe, n_classes)
@@ -52,16 +57,13 @@ def _from_timm(recipe: Recipe, n_classes: int) -> nn.Module:
         options["img_size"] = recipe.image.size
     if not recipe.model.pretrained:
         return timm.create_model(arch, **options)
-    remedy = "SET='model.pretrained=false' trains from scratch"
-    if config is None or not config.has_weights:
-        raise PodiumError(f"ARCH: timm has no pretrained weights for {arch}; {remedy}")
     try:
         return timm.create_model(arch, pretrained=True, **options)
     except Exception as error:  # the hub client raises its own kinds and the network's
         short = f"{type(error).__name__}: {str(error)[:80]}"
         raise PodiumError(
             f"ARCH: the pretrained weights of {arch} could not be loaded ({short}); "
-            f"try again with a network, or {remedy}"
+            f"try again with a network, or {FROM_SCRATCH}"
         ) from None
 
 

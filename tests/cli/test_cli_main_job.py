@@ -137,7 +137,7 @@ def test_one_fold_first_then_the_rest(tiny, podium):
     one = podium(tiny.root, *JOB["train"][:3], "--arch", "lenet", "--only", "0")
     assert one.status == 0 and "1 of 2 folds to train" in one.out and "without ONLY" in one.out
     refused = podium(tiny.root, *JOB["ensemble"])
-    assert refused.status == 2 and "folds 1 are missing" in refused.err
+    assert refused.status == 2 and "missing folds: 1" in refused.err
     first = tiny.run("lenet-baseline") / "fold-0" / "model.safetensors"
     before = first.read_bytes(), first.stat().st_mtime_ns
     rest = podium(tiny.root, *JOB["train"][:3], "--arch", "lenet")

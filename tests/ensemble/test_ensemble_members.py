@@ -70,7 +70,7 @@ REASONS = {
     "limited": ({"limited": True}, "LIMIT"),
     "folds": ({"folds_hash": "0123"}, "other folds (0123"),
     "labels": ({"data_hash": "0123"}, "other labels or ids"),
-    "incomplete": ({"complete": False, "folds": {"0": {}, "2": {}}}, "folds 1, 3, 4 are missing"),
+    "incomplete": ({"complete": False, "folds": {"0": {}, "2": {}}}, "missing folds: 1, 3, 4"),
 }
 
 
