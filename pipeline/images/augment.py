@@ -1,8 +1,9 @@
 """Random changes of training images as a pure function of (seed, epoch, image id).
 
 albumentations repeats its random stream in every worker and epoch unless it is seeded per image.
-Here all transforms of a pipeline draw from one counter-based generator (Philox; Salmon et al.,
-2011) whose key is the image and the epoch: 0, 2 or 8 workers, in any order, give the same pixels.
+Here all transforms of a pipeline share two generators, one of Python's and one of numpy's (Philox;
+some transforms draw from the one, some from the other), both seeded by image and epoch: 0, 2 or 8
+workers, in any order, give the same pixels.
 (Compose.set_random_seed would give every transform the same seed, so that the flip of an image
 would go with its crop.)
 """

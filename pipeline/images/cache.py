@@ -10,7 +10,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -67,6 +67,7 @@ class Pixels:
     blob: Path | None = None
     offsets: np.ndarray | None = None
     shapes: np.ndarray | None = None
+    places: np.ndarray | None = None  # of picture numbers in the source, where it holds a part
     _mapped: np.ndarray | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict:
@@ -74,6 +75,8 @@ class Pixels:
 
     def read(self, i: int) -> np.ndarray:
         """Return picture `i` (h, w, 3) uint8; raw ones are read-only views of the file."""
+        if self.places is not None:
+            i = int(self.places[i])
         if self.blob is None or self.offsets is None or self.shapes is None:
             pixels = self.source.read(i)  # the same pixels as the blob would hold
             return pixels if self.kind == "raw" else _decode(_encode(pixels))
@@ -84,6 +87,24 @@ class Pixels:
             return _decode(data)
         height, width = self.shapes[i]
         return np.asarray(data).reshape(height, width, 3)
+
+
+def open_rows(
+    folder: Path,
+    paths: list[Path],
+    boxes: np.ndarray | None,
+    rows: np.ndarray,
+    image: Image,
+    label: str,
+) -> tuple[Pixels, str]:
+    """Open those pictures alone whose numbers are in `rows` (sorted), under their numbers."""
+    if len(rows) == len(paths):
+        return open_pixels(folder, paths, boxes, image, label)
+    part = None if boxes is None else boxes[rows]
+    pixels, said = open_pixels(folder, [paths[i] for i in rows], part, image, label)
+    places = np.full(len(paths), -1, np.int64)
+    places[rows] = np.arange(len(rows))
+    return replace(pixels, places=places), said
 
 
 def open_pixels(

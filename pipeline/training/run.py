@@ -21,7 +21,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.schema import differing
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
-from pipeline.images.cache import open_pixels
+from pipeline.images.cache import open_rows
 from pipeline.training.fold import FoldJob, is_finished
 
 REMEDY = "choose another NAME=, or FRESH=1 to delete it and start anew"
@@ -146,22 +146,32 @@ class Run:
         boxes = None
         if data.train.boxes is not None and data.test.boxes is not None:
             boxes = np.concatenate([data.train.boxes, data.test.boxes])
-        paths = [*data.train.images, *data.test.images]
-        cache = data.project.cache
-        pixels, said = open_pixels(cache, paths, boxes, self.recipe.image, data.competition.name)
+        paths, folds = [*data.train.images, *data.test.images], self.folds
+        rows = np.concatenate([np.flatnonzero(self._limit_keeps), self._test_rows()])
+        cache = data.project.cache, paths, boxes, rows
+        pixels, said = open_rows(*cache, self.recipe.image, data.competition.name)
         jobs = []
-        for fold in self.folds.numbers if only is None else only:
-            parts = {"valid": self.kept(self.folds.valid_rows(fold)), "test": self._test_rows()}
-            if len(self.folds.test_rows):
-                parts["local-test"] = self.kept(self.folds.test_rows)
-            train = self.kept(self.folds.train_rows(fold))
+        for fold in folds.numbers if only is None else only:
+            parts = {"valid": self.kept(folds.valid_rows(fold)), "test": self._test_rows()}
+            if len(folds.test_rows):
+                parts["local-test"] = self.kept(folds.test_rows)
+            train = self.kept(folds.train_rows(fold))
             folder = self.fold_folder(fold)
             jobs.append(FoldJob(folder, fold, self.recipe, data, pixels, train, parts, self.meta))
         return jobs, said
 
     def kept(self, rows: np.ndarray) -> np.ndarray:
-        """Return those of the training rows that LIMIT keeps, a share of each part alike."""
-        return _limited(rows, self.data.train.ids[rows], self._share(len(self.data.train)))
+        """Return those of the training rows that LIMIT keeps."""
+        return rows[self._limit_keeps[rows]]
+
+    @cached_property
+    def _limit_keeps(self) -> np.ndarray:
+        """Which training rows LIMIT keeps, (n,) bool: the same share of every fold."""
+        share, keeps = self._share(len(self.data.train)), np.zeros(len(self.data.train), bool)
+        for fold in np.unique(self.folds.fold):
+            rows = np.flatnonzero(self.folds.fold == fold)
+            keeps[_limited(rows, self.data.train.ids[rows], share)] = True
+        return keeps
 
     def _test_rows(self) -> np.ndarray:
         rows, ids = np.arange(len(self.data.test)), self.data.test.ids

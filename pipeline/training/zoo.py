@@ -2,6 +2,7 @@
 
 import timm
 import torch
+from timm.models import PretrainedCfg
 from torch import nn
 
 from pipeline.config.recipe import Recipe
@@ -21,10 +22,22 @@ def check_arch(arch: str) -> None:
     raise PodiumError(f"ARCH: timm {timm.__version__} has no model {arch!r}{hint}")
 
 
+def _weights_of(arch: str) -> PretrainedCfg | None:
+    """Return what timm knows of the weights of `arch`, an unknown tag (after the dot) refused."""
+    if arch in OWN:
+        return None
+    try:
+        return timm.get_pretrained_cfg(arch)
+    except RuntimeError as error:
+        known = timm.list_pretrained(arch.split(".")[0] + "*")
+        hint = nearest(arch, known) or f"; ARCH={arch.split('.')[0]} takes the usual ones"
+        raise PodiumError(f"ARCH: {error}{hint}") from None
+
+
 def check_weights(recipe: Recipe) -> None:
     """Refuse `pretrained: true` without weights: nothing trains silently from scratch."""
     arch = recipe.model.arch
-    config = None if arch in OWN else timm.get_pretrained_cfg(arch)
+    config = _weights_of(arch)
     if recipe.model.pretrained and (config is None or not config.has_weights):
         raise PodiumError(f"ARCH: there are no pretrained weights of {arch}; {FROM_SCRATCH}")
 
@@ -52,7 +65,7 @@ def build_model(recipe: Recipe, n_classes: int) -> nn.Module:
 def _from_timm(recipe: Recipe, n_classes: int) -> nn.Module:
     arch = recipe.model.arch
     options = {"num_classes": n_classes, "drop_rate": recipe.model.drop_rate}
-    config = timm.get_pretrained_cfg(arch)
+    config = _weights_of(arch)
     if config is not None and config.fixed_input_size:
         options["img_size"] = recipe.image.size
     if not recipe.model.pretrained:
@@ -71,7 +84,7 @@ def normalisation(recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]
     """Return mean and std of pixels in 0..1: the recipe's, the weights' own, or ImageNet's."""
     mean, std = IMAGENET
     if recipe.model.pretrained:
-        config = timm.get_pretrained_cfg(recipe.model.arch)
+        config = _weights_of(recipe.model.arch)
         if config is not None:
             mean, std = config.mean, config.std
     return tuple(recipe.image.mean or mean), tuple(recipe.image.std or std)
