@@ -74,7 +74,7 @@ def demo(comp: Comp = "digits") -> None:
     print(f"\n{standings_table(made.data, made.standings)}\n\nwritten:")
     for path in made.paths:
         print(f"  {project.shown(path)}")
-    print("\nnext: make train ARCH=lenet SEED=1, then make ensemble, make submit, make score")
+    print("\nnext: make train ARCH=densenet121, then make ensemble, make submit, make score")
 
 
 @app.command()

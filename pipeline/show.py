@@ -113,5 +113,9 @@ def _rates(record: dict[str, Any], most: int = 12) -> list[str]:
     """How often each class is answered, out of fold and on test rows; the widest gaps if many."""
     rates = sorted(record["rates"], key=lambda rate: -abs(rate["gap"]))[:most]
     shown = [r for r in record["rates"] if r in rates]  # in the order of the classes
-    lines = [[r["class"], f"{r['oof']:.1%}", f"{r['test']:.1%}", f"{r['gap']:+.1f}"] for r in shown]
+    lines = [[r["class"], f"{r['oof']:.1%}", f"{r['test']:.1%}", _signed(r["gap"])] for r in shown]
     return ["", table(["answered", "out-of-fold", "test", "gap in SE"], lines), ""] if lines else []
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into +0.0
