@@ -84,7 +84,7 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         short = str(error).splitlines()[0][:80]
         raise PodiumError(
             f"runtime.device: {name!r} cannot be used here ({short}); use auto, cpu, cuda or mps"
