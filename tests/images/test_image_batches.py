@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.recipe import Augment, Image
+from pipeline.errors import PodiumError
 from pipeline.images.augment import Augmenter, Evaluator
 from pipeline.images.batches import Batches, Images, loader
 from pipeline.images.cache import Pixels, open_pixels
@@ -107,3 +108,16 @@ def test_order_depends_on_seed_fold_and_epoch_alone():
     assert all(drawn[i] != drawn[j] for i in range(6) for j in range(i))
     assert order((0, 1), 1) == drawn[3]
     assert drawn[0] != sorted(drawn[0])
+
+
+def broken(pixels: np.ndarray, epoch: int, id_hash: int) -> np.ndarray:
+    raise PodiumError("a.png: not an image that can be decoded; replace it")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_in_a_worker_stays_one_line(pixels, workers):
+    """Check that a picture that breaks in a worker process is named without its traceback."""
+    images = Images(pixels, IDS, broken)
+    with pytest.raises(PodiumError) as caught:
+        list(loader(images, Batches(np.arange(37), 8, None), workers))
+    assert str(caught.value) == "a.png: not an image that can be decoded; replace it"
