@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.competition import load_data
 from pipeline.config.project import Project
 from pipeline.ensemble.build import open_decided
-from pipeline.folds import load_folds
+from pipeline.folds import load_shared
 from pipeline.show import number, table, with_error
 from pipeline.submission import private_se
 from pipeline.submission.standings import standings
@@ -26,7 +26,7 @@ def main() -> None:
     comp = parser.parse_args().comp
     project = Project(Path.cwd())
     data = load_data(project, comp)
-    folds = load_folds(project.folds(comp), data.train.ids)
+    folds = load_shared(data)
     found, _ = standings(data, folds)
     lines, gains = [], []
     for standing in found:

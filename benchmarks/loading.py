@@ -19,7 +19,7 @@ import torch
 from pipeline.competition import load_data
 from pipeline.config.project import Project
 from pipeline.config.recipe import load_recipe
-from pipeline.folds import make_folds
+from pipeline.folds import make_shared
 from pipeline.images.augment import Augmenter
 from pipeline.images.batches import Images, loader
 from pipeline.training.fold import FoldSession
@@ -56,8 +56,7 @@ def _session(comp: str, arch: str, overrides: str) -> FoldSession:
     """Open fold 0 as training would; nothing is written but the image cache."""
     project = Project(Path.cwd())
     data = load_data(project, comp)
-    rows = data.train.ids, data.labels, data.classes, data.train.groups
-    folds, _ = make_folds(project.folds(comp), *rows)
+    folds, _ = make_shared(data)
     overlay = data.competition.recipe_overrides()
     recipe = load_recipe(project, "baseline", arch=arch, competition=overlay, overrides=overrides)
     jobs, said = Run("benchmark", "baseline", recipe, data, folds).jobs([0])

@@ -88,14 +88,13 @@ def folds(
 ) -> None:
     """Make the folds that all runs share; never remade unless --fresh."""
     from pipeline.competition import load_data
-    from pipeline.folds import balance_table, make_folds
+    from pipeline.folds import balance_table, make_shared
 
     project = _project()
     data = load_data(project, comp)
     path = project.folds(comp)
     options = {"n_folds": folds, "holdout": holdout, "test": test, "seed": seed, "fresh": fresh}
-    rows = data.train.ids, data.labels, data.classes, data.train.groups
-    found, made = make_folds(path, *rows, **options)
+    found, made = make_shared(data, **options)
     print(f"{project.shown(path)}: {'made' if made else 'there already, unchanged'}, {found.hash}")
     print(balance_table(found.info))
     print(f"next: make train COMP={comp} ARCH=densenet121")
@@ -142,7 +141,7 @@ def ensemble(
 
     data, found = _data_and_folds(comp)
     made = build_ensemble(data, found, runs.split() or None, name)
-    print(ensemble_report(data, made))
+    print(ensemble_report(made))
     print(f"next: make submit COMP={comp} FROM={made.name}")
 
 
@@ -187,7 +186,7 @@ def score(
     data = load_data(project, comp)
     graded = grade_all(data)
     print(f"{len(graded)} newly graded" if graded else "nothing new to grade")
-    print(graded_table(data, rows(project, comp)))
+    print(graded_table(rows(project, comp)))
 
 
 @app.command()
@@ -206,8 +205,7 @@ def leaderboard(comp: Comp = "digits") -> None:
 
 def _data_and_folds(comp: str) -> tuple:
     from pipeline.competition import load_data
-    from pipeline.folds import load_folds
+    from pipeline.folds import load_shared
 
-    project = _project()
-    data = load_data(project, comp)
-    return data, load_folds(project.folds(comp), data.train.ids)
+    data = load_data(_project(), comp)
+    return data, load_shared(data)

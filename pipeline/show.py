@@ -62,7 +62,7 @@ def summaries_table(summaries: Sequence[Any]) -> str:
     return "\n".join([table(headers, rows), *notes])
 
 
-def graded_table(data: Any, entries: Sequence[Any]) -> str:
+def graded_table(entries: Sequence[Any]) -> str:
     """The ledger's scores, oldest first."""
     headers = ["submission", "honest", "public", "private"]
     rows = [
@@ -72,7 +72,7 @@ def graded_table(data: Any, entries: Sequence[Any]) -> str:
     return table(headers, rows)
 
 
-def ensemble_report(data: Any, made: Any) -> str:
+def ensemble_report(made: Any) -> str:
     """Members, candidates and the scores of an ensemble."""
     record = made.record
     state = "made" if made.made else "there already, unchanged"

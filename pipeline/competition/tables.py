@@ -15,6 +15,7 @@ from pipeline.competition.labels import class_names, encode, label_columns
 from pipeline.config.competition import Competition, load_competition
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
+from pipeline.metrics import Metric, get_metric
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class CompetitionData:
         if self.train.labels is None:
             raise AssertionError("a training table always has labels")
         return self.train.labels
+
+    @cached_property
+    def metric(self) -> Metric:
+        """The competition's metric, under its usual name (f1.0_macro is f1_macro)."""
+        return get_metric(self.competition.metric, self.competition.task)
 
     @cached_property
     def hash(self) -> str:

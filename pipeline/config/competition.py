@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config.project import Project
 from pipeline.config.recipe import Crop, Recipe
-from pipeline.config.schema import Section, parse, read_yaml
+from pipeline.config.schema import Section, merged, parse, read_yaml
 from pipeline.errors import PodiumError, nearest
 
 
@@ -72,7 +72,7 @@ class Competition(Section):
     def recipe_overrides(self) -> dict[str, Any]:
         """Return what this competition says about every recipe: its crop, then its `recipe:`."""
         crop = {"image": {"crop": self.crop.model_dump(exclude_defaults=True)}}
-        return {**self.recipe, "image": {**crop["image"], **(self.recipe.get("image") or {})}}
+        return merged(crop, self.recipe)
 
 
 def load_competition(project: Project, comp: str) -> Competition:

@@ -27,7 +27,7 @@ from pipeline.ensemble.members import (
 from pipeline.ensemble.rates import answer_rates, rate_warnings
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
-from pipeline.metrics import Metric, get_metric
+from pipeline.metrics import Metric
 
 KEYS = (
     *("competition", "folds_hash", "data_hash", "complete", "metric", "members", "blend", "rule"),
@@ -70,7 +70,7 @@ class _Inputs:
 
     @property
     def metric(self) -> Metric:
-        return get_metric(self.data.competition.metric, self.data.competition.task)
+        return self.data.metric
 
     @property
     def seed(self) -> int:
@@ -132,8 +132,8 @@ def open_decided(data: CompetitionData, folds: Folds, name: str) -> Decided:
         record = read_object(path, KEYS, "make ensemble again")
         if record.get("folds_hash") != folds.hash or record.get("data_hash") != data.hash:
             raise PodiumError(f"{path}: made on other folds or labels; make ensemble again")
-        inputs, metric = record["inputs"], data.competition.metric
-        if (inputs.get("version"), inputs.get("metric")) != (VERSION, metric):
+        made_for = record["inputs"].get("version"), record["inputs"].get("metric")
+        if made_for != (VERSION, data.metric.name):
             raise PodiumError(f"{path}: decided for another metric or version; make ensemble again")
         _refuse_changed_members(path, record)
         return Decided(name, folder, record)

@@ -14,7 +14,6 @@ import pandas as pd
 from pipeline.competition import CompetitionData
 from pipeline.competition.csv import checked_ids, read_csv
 from pipeline.errors import PodiumError, nearest
-from pipeline.metrics import get_metric
 
 Kind = Literal["name", "names", "binary", "probability"]
 
@@ -59,7 +58,7 @@ def _yaml(data: CompetitionData) -> str:
 
 def _kind(values: list[str], data: CompetitionData, path: Path) -> Kind:
     columns, task = data.competition.columns, data.competition.task
-    needs_probs = get_metric(data.competition.metric, task).needs == "probs"
+    needs_probs = data.metric.needs == "probs"
     if sorted(values) == sorted(data.classes):
         return "probability" if needs_probs else "binary"
     labels = {columns.label, columns.labels}

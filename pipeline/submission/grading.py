@@ -14,7 +14,7 @@ from pipeline.competition import CompetitionData
 from pipeline.competition.csv import checked_ids, read_csv
 from pipeline.competition.labels import encode, label_columns
 from pipeline.errors import PodiumError
-from pipeline.metrics import get_metric, standard_error
+from pipeline.metrics import standard_error
 from pipeline.submission.formats import check_same_ids, decode, read_sample
 from pipeline.submission.ledger import Entry, Ledger, locked, rows
 
@@ -76,7 +76,7 @@ def private_se(data: CompetitionData, path: Path) -> float:
     answer = _read_submission(data, path)
     private = ~answers.public
     groups = None if answers.groups is None else answers.groups[private]
-    metric = get_metric(data.competition.metric, data.competition.task)
+    metric = data.metric
     return standard_error(metric, answers.labels[private], answer[private], groups=groups)
 
 
@@ -109,7 +109,7 @@ def _enter(data: CompetitionData, number: int, scores: Scores) -> Entry:
 
 
 def _scores(data: CompetitionData, answers: _Answers, path: Path) -> Scores:
-    metric = get_metric(data.competition.metric, data.competition.task)
+    metric = data.metric
     answer = _read_submission(data, path)
     public = answers.public
     return Scores(

@@ -13,7 +13,6 @@ import numpy as np
 from pipeline.competition import CompetitionData
 from pipeline.competition.csv import checked_ids, read_csv
 from pipeline.errors import PodiumError
-from pipeline.metrics import get_metric
 from pipeline.submission.ledger import Entry, checked_score
 
 Medal = Literal["gold", "silver", "bronze", ""]
@@ -62,7 +61,7 @@ def rank_among(
 def medal_table(data: CompetitionData, rows: Iterable[Entry]) -> list[MedalRow]:
     """Rank each graded row of ours, as if it were our only one, among the leaderboard's teams."""
     public, private = _leaderboard(data)
-    metric = get_metric(data.competition.metric, data.competition.task)
+    metric = data.metric
     up = metric.greater_is_better
     table = []
     for row in rows:

@@ -8,7 +8,6 @@ from pipeline.ensemble.build import Decided, open_decided
 from pipeline.ensemble.members import list_runs, read_record, why_unusable
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
-from pipeline.metrics import get_metric
 from pipeline.submission.ledger import Entry, rows
 from pipeline.submission.medals import medal_table
 from pipeline.submission.writer import Submission, write_submission
@@ -39,7 +38,7 @@ def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decid
     if reason:
         raise PodiumError(f"FROM: {name} cannot be submitted: {reason}")
     decided = open_decided(data, folds, name)
-    metric = get_metric(data.competition.metric, data.competition.task)
+    metric = data.metric
     probs = decided.test_probs(data)
     answer = decided.rule.apply(probs)
     record = decided.record
@@ -74,7 +73,7 @@ def standings(data: CompetitionData, folds: Folds) -> tuple[list[Standing], dict
     The decision of a run that has none yet is fitted now. Scores come from the newest submission of
     each; answers are not opened here.
     """
-    metric = get_metric(data.competition.metric, data.competition.task)
+    metric = data.metric
     entries = {entry.source: entry for entry in rows(data.project, data.competition.name)}
     places = _places(data, list(entries.values()))
     found, left = [], {}

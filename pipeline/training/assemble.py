@@ -9,7 +9,6 @@ from pipeline.artifacts.files import read_object, write_json
 from pipeline.artifacts.locks import lock
 from pipeline.artifacts.predictions import Predictions, logits_of
 from pipeline.errors import PodiumError
-from pipeline.metrics import get_metric
 from pipeline.training.fold import DONE, score_logits
 from pipeline.training.run import REMEDY, Run
 
@@ -34,7 +33,7 @@ def assemble(run: Run) -> Summary:
             (run.fold_folder(fold) / "last.pt").unlink(missing_ok=True)
         records = [_fold_record(run, fold) for fold in finished]
         record = read_object(run.record_path, run.meta, REMEDY)
-        metric = get_metric(run.data.competition.metric, run.data.competition.task)
+        metric = run.data.metric
         record |= {
             "metric": metric.name,
             "complete": finished == list(run.folds.numbers),
@@ -46,13 +45,11 @@ def assemble(run: Run) -> Summary:
         if finished:
             oof = _out_of_fold(run, finished)
             oof.save(run.folder / "oof.npz")
-            labels = _labels(run, oof)
-            record["oof_score"] = score_logits(metric, labels, oof.logits)
-            parts = ["test", *(["local-test"] if len(run.folds.test_rows) else [])]
-            for part in parts:
-                _mean_over_folds(run, finished, part).save(run.folder / f"{part}.npz")
-            if "local-test" in parts:
-                local = Predictions.load(run.folder / "local-test.npz")
+            record["oof_score"] = score_logits(metric, _labels(run, oof), oof.logits)
+            _mean_over_folds(run, finished, "test").save(run.folder / "test.npz")
+            if len(run.folds.test_rows):
+                local = _mean_over_folds(run, finished, "local-test")
+                local.save(run.folder / "local-test.npz")
                 record["local_test_score"] = score_logits(metric, _labels(run, local), local.logits)
         write_json(run.record_path, record)
     return Summary(run, record)

@@ -25,7 +25,7 @@ from pipeline.errors import PodiumError
 from pipeline.images.augment import Augmenter, Evaluator
 from pipeline.images.batches import Batches, Images, loader
 from pipeline.images.cache import Pixels
-from pipeline.metrics import Metric, get_metric
+from pipeline.metrics import Metric
 from pipeline.training import checkpoint
 from pipeline.training.device import resolve
 from pipeline.training.history import write_history
@@ -81,7 +81,7 @@ class FoldSession:
 
     def __init__(self, job: FoldJob) -> None:
         self.job, recipe = job, job.recipe
-        self.metric = get_metric(job.data.competition.metric, job.data.competition.task)
+        self.metric = job.data.metric
         torch.manual_seed(_seed(recipe.training.seed, job.fold, -1))
         model = build_model(recipe, len(job.data.classes))
         self.setup = resolve(recipe, model)

@@ -73,7 +73,7 @@ class Run:
             if fresh and self.folder.exists():
                 self._delete()
             if self.record_path.exists():
-                self._check_same()
+                self.check_same()
             elif self._is_foreign():
                 raise PodiumError(f"{self._shown()}: not a run (it has no run.json); " + REMEDY)
             else:
@@ -87,21 +87,19 @@ class Run:
 
     def _delete(self) -> None:
         """Delete the folder under the locks of all its folds, so that nobody works in it."""
+        there = [path.name.removeprefix("fold-") for path in self.folder.glob("fold-*")]
+        folds = {*self.folds.numbers, *(int(name) for name in there if name.isdecimal())}
         with contextlib.ExitStack() as held:
-            for fold in self.folds.numbers:
+            for fold in sorted(folds):  # those of former folds too
                 held.enter_context(self.lock_fold(fold))
             shutil.rmtree(self.folder)
 
     def lock_fold(self, fold: int) -> contextlib.AbstractContextManager[None]:
         return lock(self.lock_path(f"fold-{fold}"), f"fold {fold} of run {self.name}")
 
-    def check_unchanged(self) -> None:
-        """Refuse to go on if another process has meanwhile started the run anew."""
-        self._check_same()
-
-    def _check_same(self) -> None:
+    def check_same(self) -> None:
         """Refuse to go on in a folder whose run differs, saying how it differs."""
-        new, remedy = self._identity(), REMEDY
+        new, remedy = self.meta | {"metric": self.data.metric.name}, REMEDY
         old = read_object(self.record_path, (*self.meta, "recipe"), remedy)
         if old.get("recipe_hash") != new["recipe_hash"]:
             old_science = {
@@ -119,9 +117,8 @@ class Run:
 
     def _identity(self) -> dict[str, Any]:
         return {
-            "run": self.name,
-            **{k: v for k, v in self.meta.items() if k != "run"},
-            "metric": self.data.competition.metric,
+            **self.meta,
+            "metric": self.data.metric.name,
             "arch": self.recipe.model.arch,
             "recipe_name": self.recipe_name,
             "seed": self.recipe.training.seed,

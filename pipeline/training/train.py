@@ -9,7 +9,7 @@ from pipeline.competition import CompetitionData, load_data
 from pipeline.config.project import Project
 from pipeline.config.recipe import Recipe, load_recipe, run_name
 from pipeline.errors import Busy, PodiumError
-from pipeline.folds import Folds, load_folds, make_folds
+from pipeline.folds import Folds, load_shared, make_shared
 from pipeline.training.assemble import Summary, assemble
 from pipeline.training.fold import FoldJob, is_finished, train_fold
 from pipeline.training.run import Run
@@ -74,12 +74,12 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
 
 def shared_folds(data: CompetitionData, say: Say) -> Folds:
     """Return the competition's folds; make five where there are none yet."""
-    project, name = data.project, data.competition.name
-    path = project.folds(name)
+    path = data.project.folds(data.competition.name)
     if path.exists():
-        return load_folds(path, data.train.ids)
-    folds, _ = make_folds(path, data.train.ids, data.labels, data.classes, data.train.groups)
-    say(f"folds: made {project.shown(path)}, {len(folds.numbers)} folds ({folds.info['scheme']})")
+        return load_shared(data)
+    folds, _ = make_shared(data)
+    what = f"{len(folds.numbers)} folds ({folds.info['scheme']})"
+    say(f"folds: made {data.project.shown(path)}, {what}")
     return folds
 
 
@@ -122,7 +122,7 @@ def _work(run: Run, job: FoldJob, busy: list[str], say: Say) -> None:
     """Train one fold under its lock; one that another process works on is left to it."""
     try:
         with run.lock_fold(job.fold):
-            run.check_unchanged()
+            run.check_same()  # another process may have started it anew meanwhile
             if not is_finished(job.folder):
                 record = train_fold(job)
                 score = "-" if record["score"] is None else f"{record['score']:.4f}"

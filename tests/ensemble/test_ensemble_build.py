@@ -240,3 +240,12 @@ def test_an_ensemble_on_other_folds_is_not_opened(make_tiny):
     folds = tiny.folds(seed=7, fresh=True)
     with pytest.raises(PodiumError, match="other folds"):
         open_decided(tiny.data, folds, made.name)
+
+
+def test_a_metric_may_be_spelt_in_two_ways(make_tiny):
+    """Check that an ensemble made for f1.0_macro, whose usual name is f1_macro, can be opened."""
+    tiny = make_tiny(metric="f1.0_macro")
+    tiny.fake_run("a")
+    made = build(tiny, "a", name="x")
+    assert made.record["metric"] == "f1_macro"
+    assert open_decided(tiny.data, tiny.folds(), made.name).record == made.record
