@@ -2,23 +2,27 @@
 
 Kinds, from simplest to most complex: `argmax`, `multipliers` (multi-class labels); `threshold`
 (fixed 0.5), `global`, `per-class` (multi-label labels); `identity` (metrics of probabilities).
+A custom metric, of which nothing is known but its score, has `argmax`, or `threshold` and `global`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from pipeline.decisions.cuts import TIE, Cuts
 from pipeline.decisions.flips import SUPPORTED
 from pipeline.decisions.multipliers import fit_multipliers, multiply
 from pipeline.decisions.sweep import global_threshold
 from pipeline.decisions.thresholds import per_class_thresholds
 from pipeline.errors import PodiumError, nearest
 from pipeline.metrics.checks import check_pair, check_probs
+from pipeline.metrics.custom import CustomMetric
 from pipeline.metrics.metric import Metric
 
 KINDS = ("identity", "argmax", "multipliers", "threshold", "global", "per-class")
 LENGTHS = {"identity": 0, "argmax": 0, "threshold": 1, "global": 1}  # others: one per class
+QUANTILES = 49  # of all scores, and of those of positive labels: cuts tried on a custom metric
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ def rule_kinds(metric: Metric) -> tuple[str, ...]:
     """Return the kinds of rule that suit a metric, from the simplest to the most complex."""
     if metric.needs == "probs":
         return ("identity",)
+    if isinstance(metric, CustomMetric):
+        return ("threshold", "global") if metric.task == "multilabel" else ("argmax",)
     if metric.task == "multilabel":
         return ("threshold", "global", "per-class")
     return ("argmax", "multipliers") if isinstance(metric, SUPPORTED) else ("argmax",)
@@ -121,11 +127,53 @@ def fit_rule(kind: str, metric: Metric, y: np.ndarray, probs: np.ndarray) -> Rul
     y, probs = check_pair(y, probs, metric.task)
     if kind == "multipliers":
         return Rule(kind, tuple(fit_multipliers(metric, y, probs).tolist()))
+    if kind == "global" and isinstance(metric, CustomMetric):
+        return Rule(kind, (tried_threshold(metric, y, probs),))
     if kind == "global":
         return Rule(kind, (global_threshold(metric, y, probs),))
     if kind == "per-class":
         return Rule(kind, tuple(per_class_thresholds(metric, y, probs).tolist()))
     return default_rule(metric)
+
+
+def tried_threshold(metric: Metric, y: np.ndarray, probs: np.ndarray) -> float:
+    """Return the best of at most 99 thresholds for all classes, for any metric of labels.
+
+    All cuts are tried where there are no more. Otherwise: those at 49 quantiles of the pooled
+    scores, at 49 of the scores of positive labels (which all lie close to the top where labels
+    are rare), and at 0.5.
+
+    Parameters
+    ----------
+    metric : Metric
+        A multi-label metric of labels.
+    y : ndarray of shape (n, c), 0/1
+    probs : ndarray of shape (n, c), in [0, 1]
+
+    Returns
+    -------
+    float
+        Between two distinct scores; among equals, the one closest to 0.5. Never worse than 0.5
+        on these rows (by more than 1e-12); a cut where the metric is undefined is not taken.
+    """
+    y, probs = check_pair(y, probs, "multilabel")
+    scores = probs.ravel()
+    cuts = Cuts.of(scores)
+    half = np.searchsorted(cuts.counts, (scores >= 0.5).sum())
+    if len(cuts.counts) > 2 * QUANTILES + 1:
+        levels = np.arange(1, QUANTILES + 1) / (QUANTILES + 1)
+        wanted = np.quantile(scores, levels)
+        if y.any():
+            wanted = np.append(wanted, np.quantile(scores[y.ravel() == 1], levels))
+        # Thresholds descend: the first one at or below a wanted score takes that score in.
+        tried = np.unique(np.append(np.searchsorted(-cuts.thresholds, -wanted), half))
+        cuts = replace(cuts, counts=cuts.counts[tried], thresholds=cuts.thresholds[tried])
+    members, once = np.zeros(len(y), np.int64), np.ones((1, 1))
+    values = np.empty(len(cuts.thresholds))
+    for i, threshold in enumerate(cuts.thresholds):
+        answer = (probs >= threshold).astype(np.int8)
+        values[i] = metric.sign * metric.scorer(y, answer, y.shape[1], members)(once)[0]
+    return float(cuts.thresholds[cuts.best(np.nan_to_num(values, nan=-np.inf), TIE)])
 
 
 def _check_value(kind: str, value: Any) -> None:

@@ -17,6 +17,10 @@ from pipeline.errors import PodiumError
 from pipeline.metrics.checks import check_labels, check_pair, check_rows
 
 
+class Undefined(PodiumError):
+    """A metric has no value on these rows: too few different labels, or a division by zero."""
+
+
 @dataclass(frozen=True)
 class Metric(ABC):
     """A competition metric: its name, its task, what it needs and which way is up."""
@@ -25,6 +29,11 @@ class Metric(ABC):
     task: str  # 'multiclass' or 'multilabel'
     needs: ClassVar[str] = "labels"  # what an answer is: 'labels' or 'probs'
     greater_is_better: ClassVar[bool] = True
+
+    @property
+    def identity(self) -> str:
+        """What says when two metrics are the same: the name, where no file is behind it."""
+        return self.name
 
     @property
     def sign(self) -> int:
@@ -49,7 +58,7 @@ class Metric(ABC):
         y, answer = self.check(y, answer)
         value = float(self._score(y, answer))
         if not np.isfinite(value):
-            raise PodiumError(f"{self.name} is undefined on these {len(y)} rows: {self._why()}")
+            raise Undefined(f"{self.name} is undefined on these {len(y)} rows: {self._why()}")
         return value
 
     def stats(self, y: np.ndarray, answer: np.ndarray, n_classes: int) -> np.ndarray:

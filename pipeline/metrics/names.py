@@ -54,6 +54,7 @@ def get_metric(name: str, task: str) -> Metric:
     ------
     PodiumError
         Where the name is unknown, or is not a metric of this task; it names the nearest ones.
+        A name that ends in .py is a file: `custom_metric` loads it from its place.
     """
     _check_task(task)
     if name in NAMED[task]:
@@ -63,6 +64,9 @@ def get_metric(name: str, task: str) -> Metric:
     if found and found[2] in averages and float(found[1]) > 0:
         beta = float(found[1])
         return make(f"f{beta:g}_{found[2]}", task, beta, found[2])
+    if str(name).endswith(".py"):
+        rule = "is a file, not the name of a metric, and needs the folder it lies in"
+        raise PodiumError(f"{name!r} {rule}; custom_metric(path, task) loads it")
     known = metric_names(task)
     hint = nearest(name, known) or f"; known are {', '.join(known)}"
     raise PodiumError(f"{name!r} is not a metric of a {task} task{hint}")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.decisions import Rule, default_rule, fit_rule, rule_kinds
+from pipeline.decisions.cuts import Cuts
 from pipeline.errors import PodiumError
-from pipeline.metrics import get_metric, metric_names
+from pipeline.metrics import custom_metric, get_metric, metric_names
 
 CASES = [(task, name) for task in ("multiclass", "multilabel") for name in metric_names(task)]
 RULES = [
@@ -142,3 +143,102 @@ def test_a_kind_must_suit_the_metric():
     with pytest.raises(PodiumError, match="nan"):
         metric = get_metric("f1_micro", "multilabel")
         fit_rule("threshold", metric, y, np.full(probs.shape, np.nan))
+
+
+JACCARD = """import numpy as np
+def score(y, answer):
+    both, either = (y & answer).sum(1), (y | answer).sum(1)
+    return (both / np.maximum(either, 1)).mean()
+"""
+HAMMING = "greater_is_better = False\ndef score(y, answer):\n    return (y != answer).mean()\n"
+PROBS = "needs = 'probs'\n" + HAMMING
+
+
+def custom(tmp_path, text, task):
+    path = tmp_path / "cost.py"
+    path.write_text(text)
+    return custom_metric(path, task)
+
+
+def test_kinds_of_a_custom_metric(tmp_path):
+    """Check that only kinds that need nothing but a score suit a metric of the host's own."""
+    assert rule_kinds(custom(tmp_path, HAMMING, "multiclass")) == ("argmax",)
+    assert rule_kinds(custom(tmp_path, HAMMING, "multilabel")) == ("threshold", "global")
+    for task in ("multiclass", "multilabel"):
+        assert rule_kinds(custom(tmp_path, PROBS, task)) == ("identity",)
+    with pytest.raises(PodiumError, match="use threshold, global"):
+        fit_rule("per-class", custom(tmp_path, HAMMING, "multilabel"), *simulated("multilabel"))
+
+
+@pytest.mark.parametrize("text", [JACCARD, HAMMING])
+def test_a_custom_threshold_is_the_best_of_few_scores(tmp_path, text):
+    """Check against every cut where there are at most 99, nearest 0.5 among equals."""
+    metric = custom(tmp_path, text, "multilabel")
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(0, 2, (8, 3))
+        probs = rng.integers(1, 9, (8, 3)) / 9
+        (threshold,) = fit_rule("global", metric, y, probs).values
+        assert threshold not in probs
+        cuts = Cuts.of(probs.ravel()).thresholds
+        values = {t: metric.sign * metric.score(y, (probs >= t).astype(np.int8)) for t in cuts}
+        best = [t for t, value in values.items() if value >= max(values.values()) - 1e-12]
+        assert threshold == min(best, key=lambda t: abs(t - 0.5))
+
+
+def test_a_custom_threshold_of_rare_labels(tmp_path):
+    """Check that labels of 1 in 500 cells are parted, by at most 99 scores and not below 0.5's."""
+    text = """calls = []
+def score(y, answer):
+    calls.append(1)
+    return 2 * (y & answer).sum() / (y.sum() + answer.sum())
+"""
+    metric = custom(tmp_path, text, "multilabel")
+    rng = np.random.default_rng(0)
+    y = (rng.random((1000, 20)) < 0.002).astype(np.int8)
+    probs = np.where(y == 1, 0.1 + 0.1 * rng.random(y.shape), 0.1 * rng.random(y.shape))
+    calls = metric.function.__globals__["calls"]
+    rule = fit_rule("global", metric, y, probs)
+    assert 50 < len(calls) <= 99
+    exact = fit_rule("global", get_metric("f1_micro", "multilabel"), y, probs)
+    reached, best = (metric.score(y, r.apply(probs)) for r in (rule, exact))
+    assert best == 1
+    assert reached > 0.95
+    assert reached >= metric.score(y, default_rule(metric).apply(probs))
+
+
+def test_a_custom_threshold_is_never_below_one_half(tmp_path):
+    """Check that 0.5 itself is tried, where a quantile would miss its cut."""
+    text = "def score(y, answer):\n    return -abs(answer.sum() - 1003.0)\n"
+    metric = custom(tmp_path, text, "multilabel")
+    rng = np.random.default_rng(1)
+    probs = rng.permutation(np.concatenate([rng.uniform(0.5, 1, 1003), rng.uniform(0, 0.5, 997)]))
+    y, probs = rng.integers(0, 2, (1000, 2)), probs.reshape(1000, 2)
+    rule = fit_rule("global", metric, y, probs)
+    assert metric.score(y, rule.apply(probs)) == 0
+
+
+def test_cuts_where_a_custom_metric_is_undefined_are_not_taken(tmp_path):
+    """Check that an undefined cut loses to a defined one, and none defined leaves about 0.5."""
+    y, probs = np.array([[1], [0], [1]]), np.array([[0.2], [0.4], [0.7]])
+    picky = "def score(y, answer):\n    return 1 / (int(answer.sum()) // 3)\n"
+    rule = fit_rule("global", custom(tmp_path, picky, "multilabel"), y, probs)
+    assert rule.values == pytest.approx((0.1,))
+    never = "def score(y, answer):\n    return float('nan')\n"
+    rule = fit_rule("global", custom(tmp_path, never, "multilabel"), y, probs)
+    assert rule.values == pytest.approx((0.55,))
+
+
+@pytest.mark.parametrize(
+    ("text", "task"),
+    [(HAMMING, "multiclass"), (JACCARD, "multilabel"), (PROBS, "multilabel")],
+)
+def test_custom_rules_never_score_lower_where_fitted(tmp_path, text, task):
+    """Check the promise of every other metric's rules on a metric of the host's own."""
+    metric = custom(tmp_path, text, task)
+    y, probs = simulated(task)
+    kinds = rule_kinds(metric)
+    answers = [fit_rule(kind, metric, y, probs).apply(probs) for kind in kinds]
+    scores = [metric.sign * metric.score(y, answer) for answer in answers]
+    assert (np.diff(scores) >= -1e-12).all()
+    assert default_rule(metric).kind == kinds[0]
