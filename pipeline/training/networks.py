@@ -5,7 +5,9 @@ from torch import nn
 
 
 class LeNet(nn.Module):
-    """LeNet-5 (LeCun et al., 1998) with ReLU, max pooling and RGB input of any size from 16 px."""
+    """LeNet-5 (LeCun et al., 1998) with ReLU, max pooling and RGB input of any size from 12 px."""
+
+    CLASSIFIER = "head.5"
 
     def __init__(self, num_classes: int, size: int, drop_rate: float = 0.0) -> None:
         super().__init__()
@@ -29,6 +31,7 @@ class SimpleCNN(nn.Module):
     """Thirteen 3x3 convolutions, 2x2 pooling after each of the first four blocks, and
     fully connected layers of 100 and 100: 11.1 million parameters for 14 classes at 128 px."""
 
+    CLASSIFIER = "head.6"
     BLOCKS = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256), (512, 512, 512))
 
     def __init__(self, num_classes: int, size: int, drop_rate: float = 0.0) -> None:
@@ -57,3 +60,6 @@ class SimpleCNN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (b, 3, size, size) -> (b, classes)
         return self.head(self.features(x).flatten(1))
+
+
+OWN = {"lenet": LeNet, "simple-cnn": SimpleCNN}
