@@ -1,5 +1,19 @@
 """A competition's tables, checked: ids, labels, groups and image paths, row by row."""
 
-from pipeline.competition.tables import CompetitionData, Rows, load_data
+from pipeline.competition.absent import require_pictures
+from pipeline.competition.absent import sentence as absent_sentence
+from pipeline.competition.rows import Rows
+from pipeline.competition.sample import Kind, Sample, check_same_ids
+from pipeline.competition.tables import CompetitionData, load_data, read_data
 
-__all__ = ["CompetitionData", "Rows", "load_data"]
+__all__ = [
+    "CompetitionData",
+    "Kind",
+    "Rows",
+    "Sample",
+    "absent_sentence",
+    "check_same_ids",
+    "load_data",
+    "read_data",
+    "require_pictures",
+]

@@ -7,41 +7,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from pipeline.artifacts.hashing import json_hash
-from pipeline.competition.csv import checked_ids, read_csv
-from pipeline.competition.labels import class_names, encode, label_columns
+from pipeline.competition.absent import Absent, find_absent
+from pipeline.competition.labels import class_names
+from pipeline.competition.rows import Rows, joined, no_rows, rows_of
+from pipeline.competition.sample import Sample, SampleReader
+from pipeline.competition.sources import Reader, Source, left_out
 from pipeline.config.competition import Competition, load_competition
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
-from pipeline.metrics import Metric, get_metric
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of one table: `ids` (n,), `images` n paths, `labels` (n,) or (n, c) or None,
-    `groups` (n,) or None, `boxes` (n, 4) pixels x0, y0, x1, y1 or None."""
-
-    ids: np.ndarray
-    images: list[Path]
-    labels: np.ndarray | None = None
-    groups: np.ndarray | None = None
-    boxes: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids)
+from pipeline.metrics import Metric, custom_metric, get_metric
 
 
 @dataclass(frozen=True)
 class CompetitionData:
-    """A competition with its tables: everything that training, blending and deciding may see."""
+    """A competition with its tables: everything that training, blending and deciding may see.
+
+    `absent` lists the pictures that are missing or broken. `test` has no rows, and `sample` is
+    None, where the competition has no test table.
+    """
 
     project: Project
     competition: Competition
     classes: tuple[str, ...]
     train: Rows
     test: Rows
+    sample: Sample | None
+    absent: tuple[Absent, ...]
+    metric: Metric
 
     @property
     def labels(self) -> np.ndarray:
@@ -51,21 +45,31 @@ class CompetitionData:
         return self.train.labels
 
     @cached_property
-    def metric(self) -> Metric:
-        """The competition's metric, under its usual name (f1.0_macro is f1_macro)."""
-        return get_metric(self.competition.metric, self.competition.task)
-
-    @cached_property
     def hash(self) -> str:
-        """Changes with the task, a class, an id, a training label, a box, or a picture's name or
-        size in bytes; not with the order of rows or the place of the folder."""
+        """Changes with the task, a class, an id, a training label, a box, a weight, a row that is
+        only trained on, or a picture's name, size in bytes or absence; not with the order of rows
+        or the place of the folder."""
         labels = dict(zip(self.train.ids.tolist(), self.labels.tolist(), strict=True))
         pictures = {**self._pictures(self.train), **self._pictures(self.test)}
-        return json_hash([self.competition.task, self.classes, labels, pictures])
+        return json_hash([self.competition.task, self.classes, labels, pictures, *self._extras()])
+
+    def _extras(self) -> list[Any]:
+        """Return what few competitions have, so that the hash of the others stays what it was."""
+        train, ids, extras = self.train, self.train.ids.tolist(), []
+        if train.weights is not None:
+            extras.append(dict(zip(ids, train.weights.tolist(), strict=True)))
+        if train.train_only.any():
+            extras.append(["train only", sorted(train.ids[train.train_only].tolist())])
+        if self.absent:
+            extras.append(["absent", sorted([a.table, a.id] for a in self.absent)])
+        return extras
 
     def _pictures(self, rows: Rows) -> dict[str, list[Any]]:
         """Return name, size and box by id. Size and name are cheap; times change with a copy."""
-        folder = (self.competition.folder(self.project) / self.competition.images).resolve()
+        folder = self.competition.folder(self.project)
+        if isinstance(self.competition.images, str) and not self.competition.folders:
+            folder = folder / self.competition.images
+        folder = folder.resolve()
         boxes = [None] * len(rows) if rows.boxes is None else rows.boxes.tolist()
         return {
             name: [os.path.relpath(path, folder), _bytes_of(path), box]
@@ -77,91 +81,59 @@ def _bytes_of(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return -1  # a missing picture is refused when it is read
+        return -1  # what becomes of a missing picture is up to `missing_images`
 
 
 def load_data(project: Project, comp: str) -> CompetitionData:
-    """Load competition `comp`; a built-in one is first made if its data are not there."""
+    """Load competition `comp`; one that the pipeline makes is first made if it is not there."""
     competition = load_competition(project, comp)
     if competition.built_in:
         from pipeline.competition.built_in import ensure_made
 
         ensure_made(competition.built_in, competition.folder(project))
-    source = project.shown(project.competition(comp))
-    train, test = (_read(project, competition, kind, source) for kind in ("train", "test"))
-    classes = class_names(train[1], competition)
+    return read_data(project, competition)
+
+
+def read_data(project: Project, competition: Competition) -> CompetitionData:
+    """Read and check the tables that `competition` describes."""
+    reader = Reader(project, competition)
+    metric = competition_metric(project, competition)
+    training, source = reader.training(), reader.test()
+    classes = class_names(training[0].frame, competition, training[0].path)
     if len(classes) < 2 and competition.task == "multiclass":
-        raise PodiumError(f"{train[0]}: fewer than two classes ({list(classes)}); nothing to learn")
-    both = np.intersect1d(train[1][competition.columns.id], test[1][competition.columns.id])
-    if len(both):
         raise PodiumError(
-            f"{test[0]}: id {str(both[0])!r} is also in {train[0].name}; "
+            f"{training[0].path}: fewer than two classes ({list(classes)}); nothing to learn"
+        )
+    train = joined([rows_of(competition, s, classes) for s in training], training)
+    train = train.take(~left_out(reader.excluded(), train.ids, _exclude_path(reader)))
+    test = no_rows() if source is None else rows_of(competition, source, None)
+    _refuse_shared_ids(train, test, source, training[0])
+    sample = None
+    if source is not None:
+        sample = SampleReader(reader, classes, metric.needs == "probs", test.ids).read()
+    train, test, absent = find_absent(project, competition, train, test)
+    return CompetitionData(project, competition, classes, train, test, sample, absent, metric)
+
+
+def competition_metric(project: Project, competition: Competition) -> Metric:
+    """Return the competition's metric: by its usual name (f1.0_macro is f1_macro), or the host's
+    own from a Python file beside the YAML or the tables."""
+    if not competition.metric.endswith(".py"):
+        return get_metric(competition.metric, competition.task)
+    beside = project.competitions / competition.metric
+    path = beside if beside.exists() else competition.folder(project) / competition.metric
+    return custom_metric(path, competition.task)
+
+
+def _exclude_path(reader: Reader) -> Path:
+    return reader.folder / (reader.competition.exclude or "")
+
+
+def _refuse_shared_ids(train: Rows, test: Rows, source: Source | None, first: Source) -> None:
+    both = np.intersect1d(train.ids, test.ids)
+    if source is not None and len(both):
+        row = int(np.flatnonzero(test.ids == both[0])[0])
+        raise PodiumError(
+            f"{source.path}: row {row + 2}: id {str(both[0])!r} is also in {first.path.name}; "
             "a test row must not be a training row"
         )
-    labels = encode(train[1], competition, classes, train[0])
-    return CompetitionData(
-        project,
-        competition,
-        classes,
-        _rows(project, competition, *train, labels),
-        _rows(project, competition, *test, None),
-    )
-
-
-def _read(
-    project: Project, competition: Competition, kind: str, source: str
-) -> tuple[Path, pd.DataFrame]:
-    columns = competition.columns
-    wanted = [columns.id, *([columns.image] if columns.image else [])]
-    if kind == "train":
-        wanted += label_columns(competition)
-        wanted += [columns.group] if columns.group else []
-    if competition.crop.columns:
-        wanted += competition.crop.columns
-    path = competition.folder(project) / getattr(competition.tables, kind)
-    return path, read_csv(path, wanted, source)
-
-
-def _rows(
-    project: Project,
-    competition: Competition,
-    path: Path,
-    frame: pd.DataFrame,
-    labels: np.ndarray | None,
-) -> Rows:
-    columns = competition.columns
-    ids = checked_ids(frame, columns.id, path)
-    folder = (competition.folder(project) / competition.images).resolve()
-    names = frame[columns.image or columns.id] + competition.extension
-    images = [_inside(folder, name, path, row) for row, name in enumerate(names)]
-    train = labels is not None
-    groups = frame[columns.group].to_numpy(np.str_) if train and columns.group else None
-    boxes = _numbers(frame, list(competition.crop.columns or ()), path)
-    return Rows(ids, images, labels, groups, boxes if boxes.size else None)
-
-
-def _inside(folder: Path, name: str, path: Path, row: int) -> Path:
-    """Join without resolving every file (slow for many); only a suspicious name is looked at."""
-    image = folder / name
-    suspicious = ".." in name or name.startswith(("/", "~"))
-    if suspicious and not image.resolve().is_relative_to(folder):
-        raise PodiumError(
-            f"{path}: row {row + 2}: image {name!r} lies outside {folder}; "
-            "paths are relative to the image folder"
-        )
-    return image
-
-
-def _numbers(frame: pd.DataFrame, columns: list[str], path: Path) -> np.ndarray:
-    values = np.empty((len(frame), len(columns)))
-    for place, column in enumerate(columns):
-        numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(float)
-        bad = ~np.isfinite(numbers) | (numbers < 0)
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise PodiumError(
-                f"{path}: row {row + 2}, column {column!r} is {frame[column].iloc[row]!r}, "
-                "not a number of 0 or more; mend the table"
-            )
-        values[:, place] = numbers
-    return values

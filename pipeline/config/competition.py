@@ -3,27 +3,54 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.project import Project
-from pipeline.config.recipe import Crop, Recipe
+from pipeline.config.recipe import Crop, Positive, Recipe
 from pipeline.config.schema import Section, merged, parse, read_yaml
 from pipeline.errors import PodiumError, nearest
 
+LABEL_FORMATS = ("label", "labels", "classes")
+
 
 class Tables(Section):
-    """File names below `data`. `answers` is opened by grading alone."""
+    """File names below `data`. `answers` is opened by grading alone.
+
+    `delimiter`: between the fields; a tab where the name ends in .tsv and a comma elsewhere, if not
+    given. Without `test` there is nothing to submit; without `sample_submission` its form is one
+    column of names, or a column per class where the metric needs probabilities.
+    """
 
     train: str = "train.csv"
-    test: str = "test.csv"
-    sample_submission: str = "sample_submission.csv"
+    test: str | None = "test.csv"
+    sample_submission: str | None = "sample_submission.csv"
     answers: str | None = None
     leaderboard: str | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+
+
+class Folders(Section):
+    """A folder per class instead of tables: `train`/CLASS/PICTURE and `test`/PICTURE below `data`.
+
+    A picture's id is its path below `data`. Several folders of training pictures are joined.
+    """
+
+    train: tuple[str, ...]
+    test: str | None = None
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
 
 class Columns(Section):
     """Names of columns. Labels are one of: `label` (a class name per row), `labels` (one column of
-    names, split at `separator`) or `classes` (a 0/1 column each)."""
+    names, split at `separator`) or `classes` (a 0/1 column each).
+
+    `group`: its rows never straddle folds. `weight`: of the row in the training loss. `train_only`:
+    a 0/1 column, 1 for rows that are trained on and never validated on.
+    """
 
     id: str = "id"
     image: str | None = None
@@ -32,21 +59,52 @@ class Columns(Section):
     classes: tuple[str, ...] | None = None
     separator: Annotated[str, Field(min_length=1)] = " "
     group: str | None = None
+    weight: str | None = None
+    train_only: str | None = None
+
+
+class ImageFolders(Section):
+    """Where the pictures of the training and the test table lie, if not in one folder."""
+
+    train: str
+    test: str
+
+
+class External(Section):
+    """A table of further training rows, with the columns of the training table; they are never
+    validated on. `prefix` goes before their ids, `weight` multiplies their loss."""
+
+    table: str
+    images: str | None = None
+    prefix: str = ""
+    weight: Positive = 1.0
 
 
 class Competition(Section):
-    """What `experiments/competitions/COMP.yaml` says; `name` is COMP itself."""
+    """What `experiments/competitions/COMP.yaml` says; `name` is COMP itself.
+
+    `extension` is added to the pictures' names; '*' takes whichever there is. `nested`: pictures
+    lie at any depth below their folder, under names that are unique in it. `missing_images`: what
+    to do about pictures that are missing or broken: `error`; `drop` their training rows;
+    `predict-prior`, which answers them, like all such test rows, without looking at pixels.
+    `exclude`: a file of training ids to leave out, one a line.
+    """
 
     name: str
     title: str = ""
-    built_in: Literal["digits", "digit-sets"] | None = None
+    built_in: Literal["digits", "digit-sets", "fashion-mnist", "solar-cells"] | None = None
     task: Literal["multiclass", "multilabel"]
     metric: str
     data: str
     tables: Tables = Tables()
-    columns: Columns
-    images: str = "images"
+    folders: Folders | None = None
+    columns: Columns = Columns()
+    images: str | ImageFolders = "images"
     extension: str = ""
+    nested: bool = False
+    missing_images: Literal["error", "drop", "predict-prior"] = "error"
+    exclude: str | None = None
+    external: tuple[External, ...] = ()
     classes: tuple[str, ...] | None = None
     crop: Crop = Crop()
     recipe: dict[str, Any] = Field(default_factory=dict)
@@ -56,18 +114,28 @@ class Competition(Section):
         columns = self.columns
         if columns.classes and self.classes and columns.classes != self.classes:
             raise ValueError("columns.classes already names the classes; leave `classes` out")
-        given = [key for key in ("label", "labels", "classes") if getattr(columns, key)]
-        if len(given) != 1:
+        for names in (columns.classes, self.classes):
+            if names and len(set(names)) < len(names):
+                raise ValueError("the names of the classes must be unique")
+        given = [key for key in LABEL_FORMATS if getattr(columns, key)]
+        if self.folders:
+            if given or self.task != "multiclass":
+                raise ValueError("`folders` name the classes: task multiclass, no label columns")
+        elif len(given) != 1:
             raise ValueError(f"columns needs one of label, labels, classes, not {given or 'none'}")
-        if self.task == "multiclass" and given != ["label"]:
-            raise ValueError("a multiclass competition names its column of classes: columns.label")
-        if self.task == "multilabel" and given == ["label"]:
+        elif self.task == "multiclass" and given == ["labels"]:
+            raise ValueError("a multiclass competition names columns.label or columns.classes")
+        elif self.task == "multilabel" and given == ["label"]:
             raise ValueError("a multilabel competition names columns.labels or columns.classes")
         return self
 
     def folder(self, project: Project) -> Path:
         """Return where the tables lie: `data` as given, from the project's root if relative."""
         return project.root / Path(self.data).expanduser()
+
+    def image_folder(self, kind: str) -> str:
+        """Return the name of the folder with the pictures of table `kind`, below `data`."""
+        return self.images if isinstance(self.images, str) else getattr(self.images, kind)
 
     def recipe_overrides(self) -> dict[str, Any]:
         """Return what this competition says about every recipe: its crop, then its `recipe:`."""
@@ -82,7 +150,11 @@ def load_competition(project: Project, comp: str) -> Competition:
         known = [other.stem for other in sorted(project.competitions.glob("*.yaml"))]
         hint = nearest(comp, known) or f"; there are: {', '.join(known) or 'none'}"
         raise PodiumError(f"COMP: no {project.shown(path)}{hint}")
-    content = {**read_yaml(path, ""), "name": comp}
-    competition = parse(Competition, content, project.shown(path))
-    parse(Recipe, competition.recipe, f"{project.shown(path)}, recipe")
+    return parse_competition(comp, read_yaml(path, ""), project.shown(path))
+
+
+def parse_competition(comp: str, content: dict[str, Any], source: str) -> Competition:
+    """Return the competition that `content` describes; faults are blamed on `source`."""
+    competition = parse(Competition, {**content, "name": comp}, source)
+    parse(Recipe, competition.recipe, f"{source}, recipe")
     return competition

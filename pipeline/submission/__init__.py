@@ -1,7 +1,8 @@
 """The last room: submission files, the ledger of scores, local grading and medals."""
 
-from pipeline.submission.formats import Sample, read_sample
-from pipeline.submission.grading import Scores, grade, grade_all, private_se
+from pipeline.competition import Sample
+from pipeline.submission.formats import sample_of
+from pipeline.submission.grading import Scores, grade, grade_all, private_gain, private_se
 from pipeline.submission.ledger import Entry, Ledger, rows, set_score
 from pipeline.submission.medals import MedalRow, medal, medal_table, rank_among
 from pipeline.submission.writer import Submission, frame_for, validate, write_submission
@@ -18,10 +19,11 @@ __all__ = [
     "grade_all",
     "medal",
     "medal_table",
+    "private_gain",
     "private_se",
     "rank_among",
-    "read_sample",
     "rows",
+    "sample_of",
     "set_score",
     "validate",
     "write_submission",

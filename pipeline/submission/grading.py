@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.competition import CompetitionData
+from pipeline.competition import CompetitionData, check_same_ids
 from pipeline.competition.csv import checked_ids, read_csv
 from pipeline.competition.labels import encode, label_columns
 from pipeline.errors import PodiumError
-from pipeline.metrics import standard_error
-from pipeline.submission.formats import check_same_ids, decode, read_sample
+from pipeline.metrics import paired_difference, standard_error
+from pipeline.submission.formats import decode, sample_of
 from pipeline.submission.ledger import Entry, Ledger, locked, rows
 
 USAGE = "Usage"
@@ -72,12 +72,26 @@ def grade_all(data: CompetitionData) -> list[tuple[Entry, Scores]]:
 
 def private_se(data: CompetitionData, path: Path) -> float:
     """Return the standard error of the private score, by resampling groups (rows if none)."""
+    truth, groups, (answer,) = _private(data, [path])
+    return standard_error(data.metric, truth, answer, groups=groups)
+
+
+def private_gain(data: CompetitionData, before: Path, after: Path) -> tuple[float, float]:
+    """Return by how much submission `after` beats `before` on the private rows (positive: better),
+    and the standard error of that difference, both scored on the same resamples."""
+    truth, groups, answers = _private(data, [before, after])
+    return paired_difference(data.metric, truth, *answers, groups=groups)
+
+
+def _private(
+    data: CompetitionData, paths: list[Path]
+) -> tuple[np.ndarray, np.ndarray | None, list[np.ndarray]]:
+    """Return labels, groups and the submissions' answers of the private rows."""
     answers = _read_answers(data)
-    answer = _read_submission(data, path)
     private = ~answers.public
     groups = None if answers.groups is None else answers.groups[private]
-    metric = data.metric
-    return standard_error(metric, answers.labels[private], answer[private], groups=groups)
+    read = [_read_submission(data, path)[private] for path in paths]
+    return answers.labels[private], groups, read
 
 
 def _unchanged(path: Path, row: Entry) -> Path:
@@ -124,7 +138,7 @@ def _scores(data: CompetitionData, answers: _Answers, path: Path) -> Scores:
 
 def _read_submission(data: CompetitionData, path: Path) -> np.ndarray:
     """Return the answer that a submission gives, its rows in the order of the test table."""
-    sample = read_sample(data)
+    sample = sample_of(data)
     frame = read_csv(path, [], "the ledger")
     columns = [str(name) for name in frame.columns]
     if sorted(columns) != sorted(sample.columns):
@@ -155,7 +169,8 @@ def _read_answers(data: CompetitionData) -> _Answers:
             "enter the score that the site shows: make score SCORE=0.74"
         )
     path = competition.folder(data.project) / competition.tables.answers
-    frame = read_csv(path, [competition.columns.id, *label_columns(competition)], yaml)
+    wanted = [competition.columns.id, *label_columns(competition)]
+    frame = read_csv(path, wanted, yaml, competition.tables.delimiter)
     ids = checked_ids(frame, competition.columns.id, path)
     rule = f"it must hold the ids of {competition.tables.test}; mend `tables` in {yaml}"
     check_same_ids(ids, data.test.ids, path, rule)
@@ -189,5 +204,8 @@ def _groups(data: CompetitionData, answers: pd.DataFrame, places: np.ndarray) ->
         return None
     if group in answers.columns:
         return answers[group].to_numpy(np.str_)[places]
-    test = read_csv(data.competition.folder(data.project) / tables.test, [], "the YAML")
+    if tables.test is None:
+        return None
+    path = data.competition.folder(data.project) / tables.test
+    test = read_csv(path, [], "the YAML", tables.delimiter)
     return test[group].to_numpy(np.str_) if group in test.columns else None

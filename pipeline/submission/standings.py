@@ -38,9 +38,7 @@ def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decid
     if reason:
         raise PodiumError(f"FROM: {name} cannot be submitted: {reason}")
     decided = open_decided(data, folds, name)
-    metric = data.metric
-    probs = decided.test_probs(data)
-    answer = decided.rule.apply(probs)
+    answer = decided.test_answer(data)
     record = decided.record
     cv = {
         "cv_in_sample": record["in_sample"],
@@ -48,7 +46,7 @@ def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decid
         "cv_se": record["honest_se"],
     }
     note = f"{record['blend']} of {len(record['members'])}; {decided.rule.describe()}"
-    answers = (None, probs) if metric.needs == "probs" else (answer, None)
+    answers = (None, answer) if data.metric.needs == "probs" else (answer, None)
     return decided, write_submission(data, data.test.ids, *answers, source=name, cv=cv, note=note)
 
 

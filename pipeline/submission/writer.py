@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts.files import write_text
-from pipeline.competition import CompetitionData
+from pipeline.competition import CompetitionData, Sample
 from pipeline.config.project import checked_name
 from pipeline.errors import PodiumError
-from pipeline.submission.formats import Sample, decode, read_sample
+from pipeline.submission.formats import decode, sample_of
 from pipeline.submission.ledger import Entry, Ledger, locked
 
 _CV = ("cv_in_sample", "cv_honest", "cv_se")
@@ -113,10 +113,10 @@ def frame_for(
     labels; `probs` (n, c), scaled to a sum of 1 for multi-class, where it needs probabilities.
     The other of the two may be None. Rows belong to `ids` (n,), columns to the classes.
     """
-    sample = read_sample(data)
-    given = probs if sample.kind == "probability" else answer
+    sample = sample_of(data)
+    given = probs if sample.of_probabilities else answer
     if given is None:
-        wanted = "probs" if sample.kind == "probability" else "answer"
+        wanted = "probs" if sample.of_probabilities else "answer"
         raise ValueError(f"a submission of kind {sample.kind!r} needs {wanted}")
     values = _checked(np.asarray(given)[_positions(ids, sample, len(given))], sample, data)
     columns: dict[str, np.ndarray | list[str]] = {sample.id_column: sample.ids}
@@ -126,6 +126,8 @@ def frame_for(
     elif sample.kind == "names":
         separator = data.competition.columns.separator
         columns[sample.values[0]] = [separator.join(names[row == 1]) for row in values]
+    elif sample.kind == "positive":
+        columns[sample.values[0]] = values[:, 1]
     else:
         columns |= {name: values[:, i] for i, name in enumerate(data.classes)}
     frame = pd.DataFrame(columns)[list(sample.columns)]
@@ -154,13 +156,13 @@ def _positions(ids: np.ndarray, sample: Sample, rows: int) -> np.ndarray:
 def _checked(values: np.ndarray, sample: Sample, data: CompetitionData) -> np.ndarray:
     """Return answers in the form of `sample.kind`; the first impossible one is named by its id."""
     multiclass = data.competition.task == "multiclass"
-    labels = multiclass and sample.kind != "probability"
+    labels = multiclass and not sample.of_probabilities
     n, c = len(sample.ids), len(data.classes)
     if values.shape != ((n,) if labels else (n, c)):
         raise ValueError(f"answers of shape {values.shape} for {n} ids and {c} classes")
     if labels:
         bad, rule = ~np.isin(values, np.arange(c)), f"a class index from 0 to {c - 1}"
-    elif sample.kind == "probability":
+    elif sample.of_probabilities:
         bad, rule = ~((values >= 0) & (values <= 1)), "a probability from 0 to 1"
     else:
         bad, rule = ~np.isin(values, [0, 1]), "0 or 1"
@@ -174,7 +176,7 @@ def _checked(values: np.ndarray, sample: Sample, data: CompetitionData) -> np.nd
     if labels:
         values = values.astype(np.int64)
         return np.eye(c, dtype=np.int8)[values] if sample.kind == "binary" else values
-    if sample.kind != "probability":
+    if not sample.of_probabilities:
         return values.astype(np.int8)
     values = values.astype(np.float64)
     return _normalised(values, sample) if multiclass else values

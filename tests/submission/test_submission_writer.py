@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import PodiumError
-from pipeline.submission import frame_for, read_sample, validate, write_submission
+from pipeline.submission import frame_for, sample_of, validate, write_submission
 
 FORMS = ["name", "onehot", "probability", "names", "binary", "multilabel probability"]
 
@@ -28,7 +28,7 @@ def test_frame_follows_the_sample(contest_of, form):
     """Check that columns, ids and their order are the sample's, and each value its id's."""
     contest = contest_of(form)
     frame = frame_of(contest)
-    sample = read_sample(contest.data)
+    sample = sample_of(contest.data)
     assert tuple(frame.columns) == sample.columns
     assert frame["id"].tolist() == sample.ids.tolist() != contest.ids.tolist()
     classes = contest.data.classes
@@ -133,13 +133,13 @@ def test_sample_of_another_test_table_is_refused(contest_of):
     contest = contest_of("name")
     contest.edit("sample_submission.csv", lambda f: f.assign(id=f["id"].replace("7", "8")))
     with pytest.raises(PodiumError, match=r"sample_submission.csv: row \d+: id '8' is unknown"):
-        frame_of(contest)
+        contest.reload()
     contest.edit("sample_submission.csv", lambda f: f[f["id"] != "8"])
     with pytest.raises(PodiumError, match="1 of 12 ids are missing, first '7'"):
-        frame_of(contest)
+        contest.reload()
     contest.edit("sample_submission.csv", lambda f: pd.concat([f, f.iloc[:1]]))
     with pytest.raises(PodiumError, match="stands twice"):
-        frame_of(contest)
+        contest.reload()
 
 
 def test_class_columns_of_the_sample_are_checked(contest_of):
@@ -149,25 +149,24 @@ def test_class_columns_of_the_sample_are_checked(contest_of):
     text = path.read_text()
     path.write_text(text.replace("dog", "dgo", 1))
     with pytest.raises(PodiumError, match=r"column 'dgo' is not a class \(did you mean dog"):
-        frame_of(contest)
+        contest.reload()
     path.write_text(text.replace("dog", "NA", 1))
     with pytest.raises(PodiumError, match="column 'NA' stands twice"):
-        frame_of(contest)
+        contest.reload()
     path.write_text(text)
     contest.edit("sample_submission.csv", lambda f: f.drop(columns="dog"))
     with pytest.raises(PodiumError, match="no column for class 'dog'"):
-        frame_of(contest)
+        contest.reload()
     contest.edit("sample_submission.csv", lambda f: f[["id"]])
     with pytest.raises(PodiumError, match="no column beside the id"):
-        frame_of(contest)
+        contest.reload()
 
 
 def test_one_column_cannot_hold_probabilities(contest_of):
     """Check that a metric of probabilities with a sample of one column is not guessed at."""
     contest = contest_of("name")
-    contest.configure(metric="log_loss")
     with pytest.raises(PodiumError, match="'log_loss' needs a probability per class"):
-        frame_of(contest)
+        contest.configure(metric="log_loss")
 
 
 def test_class_that_holds_the_separator_is_refused(contest_of):
@@ -175,7 +174,7 @@ def test_class_that_holds_the_separator_is_refused(contest_of):
     contest = contest_of("binary")
     contest.edit("sample_submission.csv", lambda f: f[["id"]].assign(tags=""))
     with pytest.raises(PodiumError, match="cannot be joined by the separator ' '"):
-        frame_of(contest)
+        contest.reload()
     contest.configure(columns={"separator": ";"})
     assert frame_of(contest)["tags"].str.contains('big, "red"', regex=False).any()
 
@@ -183,7 +182,7 @@ def test_class_that_holds_the_separator_is_refused(contest_of):
 def test_validate_refuses_what_a_site_would(contest_of):
     """Check that columns, ids, blanks, labels and sums of a table are each refused."""
     contest = contest_of("probability")
-    sample, frame = read_sample(contest.data), frame_of(contest)
+    sample, frame = sample_of(contest.data), frame_of(contest)
     validate(frame, sample, contest.data)
     worse = {
         "keep the sample's columns": frame[["id", *contest.data.classes]],
@@ -214,7 +213,7 @@ def test_validate_knows_each_form(contest_of, form, value, message):
     frame = frame_of(contest)
     bad = frame.assign(**dict.fromkeys(frame.columns[1:], value))
     with pytest.raises(PodiumError, match=message):
-        validate(bad, read_sample(contest.data), contest.data)
+        validate(bad, sample_of(contest.data), contest.data)
 
 
 def test_name_that_csv_cannot_hold_is_refused(contest_of):

@@ -1,0 +1,168 @@
+"""From the YAML to frames of text: tables as they stand, or made from a folder per class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.competition.csv import checked_ids, read_csv
+from pipeline.competition.labels import FOLDER_LABEL, label_columns
+from pipeline.competition.pictures import Shelf, walk
+from pipeline.config.competition import Competition, External
+from pipeline.config.project import Project
+from pipeline.errors import PodiumError, nearest
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table as text, where it stands, where its pictures lie, and what is so of all its rows."""
+
+    path: Path
+    frame: pd.DataFrame
+    id_column: str
+    shelf: Shelf
+    prefix: str = ""
+    weight: float = 1.0
+    external: bool = False
+
+    def ids(self) -> np.ndarray:
+        """Return the ids (n,), unique and not blank, with the source's prefix."""
+        ids = checked_ids(self.frame, self.id_column, self.path).tolist()
+        return np.array([self.prefix + name for name in ids], dtype=np.str_)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the tables of one competition; `yaml` names its YAML in errors."""
+
+    project: Project
+    competition: Competition
+
+    @property
+    def folder(self) -> Path:
+        return self.competition.folder(self.project)
+
+    @property
+    def yaml(self) -> str:
+        return self.project.shown(self.project.competition(self.competition.name))
+
+    def training(self) -> list[Source]:
+        """Return the training table and the external ones."""
+        competition = self.competition
+        if competition.folders:
+            frames = [self._class_folder(name) for name in competition.folders.train]
+            frame = pd.concat(frames, ignore_index=True)
+            return [Source(self.folder, frame, "id", Shelf(self.folder.resolve()))]
+        first = self._table(competition.tables.train, self._training_columns(), "train")
+        return [first, *(self._external(external) for external in competition.external)]
+
+    def test(self) -> Source | None:
+        """Return the test table, None where the competition has none."""
+        competition = self.competition
+        if competition.folders:
+            return self._test_folder(competition.folders.test)
+        name = competition.tables.test
+        if name is None:
+            return None
+        columns = competition.columns
+        wanted = [*([columns.image] if columns.image else []), *(competition.crop.columns or ())]
+        if name == competition.tables.sample_submission:  # whose id column has a name of its own
+            return self._table(name, wanted, "test", sample=True)
+        return self._table(name, [columns.id, *wanted], "test")
+
+    def excluded(self) -> dict[str, int]:
+        """Return the ids of `exclude` and the row of each; none without that file."""
+        if self.competition.exclude is None:
+            return {}
+        path = self.folder / self.competition.exclude
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise PodiumError(
+                f"{path}: cannot be read ({error}); put it there or mend `exclude` in {self.yaml}"
+            ) from None
+        rows = {line.strip(): row for row, line in enumerate(lines, start=1) if line.strip()}
+        if rows.get(self.competition.columns.id) == 1:
+            del rows[self.competition.columns.id]  # the header of a table of one column
+        return rows
+
+    def _training_columns(self) -> list[str]:
+        columns = self.competition.columns
+        named = [columns.image, columns.group, columns.weight, columns.train_only]
+        wanted = [columns.id, *label_columns(self.competition), *(name for name in named if name)]
+        return [*wanted, *(self.competition.crop.columns or ())]
+
+    def _table(self, name: str, wanted: list[str], images: str, *, sample: bool = False) -> Source:
+        path = self.folder / name
+        frame = read_csv(path, wanted, self.yaml, self.competition.tables.delimiter)
+        column = (
+            sample_id_column(frame, self.competition) if sample else self.competition.columns.id
+        )
+        return Source(path, frame, column, self._shelf(self.competition.image_folder(images)))
+
+    def _shelf(self, images: str) -> Shelf:
+        folder = (self.folder / images).resolve()
+        return Shelf(folder, self.competition.extension, self.competition.nested)
+
+    def _external(self, external: External) -> Source:
+        columns, path = self.competition.columns, self.folder / external.table
+        wanted = [columns.id, *label_columns(self.competition)]
+        wanted += [name for name in (columns.image, columns.group) if name]
+        wanted += self.competition.crop.columns or ()
+        frame = read_csv(path, wanted, self.yaml, self.competition.tables.delimiter)
+        images = external.images or self.competition.image_folder("train")
+        same = external.prefix, external.weight, True
+        return Source(path, frame, columns.id, self._shelf(images), *same)
+
+    def _class_folder(self, name: str) -> pd.DataFrame:
+        """Return id and label of every picture in the folders of `name`, sorted by path."""
+        place = self.folder / name
+        if not place.is_dir():
+            raise PodiumError(f"{place}: no such folder; mend `folders.train` in {self.yaml}")
+        rows = []
+        for folder in sorted(p for p in place.iterdir() if p.is_dir() and p.name[0] != "."):
+            found = [f"{name}/{folder.name}/{picture}" for picture in walk(folder)]
+            if not found:
+                raise PodiumError(
+                    f"{folder}: no picture in the folder of this class; put some there, or move it"
+                )
+            rows += [(picture.removeprefix("./"), folder.name) for picture in found]
+        if not rows:
+            raise PodiumError(
+                f"{place}: no folder of a class in it; it must hold CLASS/PICTURE, or mend "
+                f"`folders.train` in {self.yaml}"
+            )
+        return pd.DataFrame(rows, columns=["id", FOLDER_LABEL], dtype=str)
+
+    def _test_folder(self, name: str | None) -> Source | None:
+        if name is None:
+            return None
+        place = self.folder / name
+        found = [f"{name}/{picture}".removeprefix("./") for picture in walk(place)]
+        if not found:
+            raise PodiumError(
+                f"{place}: no picture in it; put the test pictures there, or mend `folders.test` "
+                f"in {self.yaml}"
+            )
+        frame = pd.DataFrame({"id": found}, dtype=str)
+        return Source(place, frame, "id", Shelf(self.folder.resolve()))
+
+
+def sample_id_column(frame: pd.DataFrame, competition: Competition) -> str:
+    """Return the id column of a sample submission, which sites call Id where a table says id: the
+    one of the tables if it is there, else the first."""
+    names = [str(name) for name in frame.columns]
+    return competition.columns.id if competition.columns.id in names else names[0]
+
+
+def left_out(excluded: dict[str, int], ids: np.ndarray, path: Path) -> np.ndarray:
+    """Return which of the training ids (n,) are excluded; one that is no id is named by its row."""
+    known = set(ids.tolist())
+    for name, row in excluded.items():
+        if name not in known:
+            raise PodiumError(
+                f"{path}: row {row}: {name!r} is not a training id{nearest(name, known)}; "
+                "take it out of the list"
+            )
+    return np.isin(ids, list(excluded))
