@@ -1,9 +1,12 @@
 # Podium. `make help` lists the targets; each is `python -m pipeline VERB` in the environment .venv,
-# which is made on first use and again only when requirements.txt changes.
+# which is made on first use and again only when requirements.txt changes. What one competition alone
+# needs, experiments/competitions/COMP.requirements.txt, is installed when COMP= first names it.
 #
 # Variables (make train ARCH=densenet121 ONLY=0 ...); each is the verb's option of the same name:
 #   COMP=digits  ARCH=  RECIPE=baseline  NAME=  SEED=0  SET="training.epochs=3"  ONLY=0  LIMIT=500
-#   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  FRESH=1
+#   FASHION_MNIST=folder of the four IDX files of COMP=fashion-mnist (no option: read from the environment)
+#   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  FRESH=1  REFIT=1
+#   DATA=folder (make init, make predict)  CONFIDENCE=0.9  OUT=file.csv
 PYTHON ?= python3
 COMP ?= digits
 RUN := .venv/bin/python -m pipeline
@@ -20,25 +23,36 @@ option = $(if $($(1)),--$(call lower,$(1)) $(call quoted,$(1)))
 options = --comp $(call quoted,COMP) $(foreach name,$(1),$(call option,$(name))) $(fresh)
 fresh = $(if $(filter-out 0 no false,$(FRESH)),--fresh)
 
+# $(extra) is the stamp of what COMP alone needs, or nothing.
+wanting = $(patsubst experiments/competitions/%.requirements.txt,%,$(wildcard experiments/competitions/*.requirements.txt))
+extra = $(addprefix .venv/extra-,$(filter $(wanting),$(COMP)))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test folds train ensemble submit score leaderboard
+.PHONY: help setup demo test init folds train predict ensemble submit score leaderboard
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@sed -n '/^# Variables/,/^#   FOLDS/s/^# *//p' $(MAKEFILE_LIST)
+	@sed -n '/^# Variables/,/^#   DATA/s/^# *//p' $(MAKEFILE_LIST)
 
-setup: .venv/done ## make the environment .venv with pinned packages
+setup: .venv/done $(extra) ## make the environment .venv with pinned packages
 
 # Rebuilt when the text of requirements.txt changes; a checkout that only touches it changes nothing.
 .venv/done: requirements.txt
 	@if cmp -s requirements.txt $@; then touch $@; exit 0; fi; \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; make setup PYTHON=python3.11")' && \
 	echo "making .venv (downloads several GB once) ..." && \
-	$(PYTHON) -m venv .venv && \
+	$(PYTHON) -m venv .venv && rm -f .venv/extra-* && \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt && \
 	cp requirements.txt $@
 
-demo: .venv/done ## the main job from nothing: folds, two runs, ensemble, submissions, scores
+# The pins stay what they are: an extra that wants other versions is refused by pip.
+.venv/extra-%: experiments/competitions/%.requirements.txt .venv/done
+	@if cmp -s $< $@; then touch $@; exit 0; fi; \
+	echo "installing $< into .venv ..." && \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -r $< && \
+	cp $< $@
+
+demo: .venv/done $(extra) ## the main job from nothing: folds, two runs, ensemble, submissions, scores
 	@$(RUN) demo --comp $(call quoted,COMP)
 
 test: .venv/done ## run the tests and the style check
@@ -46,20 +60,26 @@ test: .venv/done ## run the tests and the style check
 	@.venv/bin/ruff format --check --quiet . || { echo "error: run .venv/bin/ruff format"; exit 1; }
 	@.venv/bin/python -m pytest $(ARGS)
 
-folds: .venv/done ## make the folds that all runs share: FOLDS= HOLDOUT= TEST= SEED=
+init: .venv/done ## look at DATA=folder and write experiments/competitions/COMP.yaml: SET= FRESH=1
+	@$(RUN) init $(if $(filter-out file default,$(origin COMP)),--comp $(call quoted,COMP)) $(foreach name,DATA SET,$(call option,$(name))) $(fresh)
+
+folds: .venv/done $(extra) ## make the folds that all runs share: FOLDS= HOLDOUT= TEST= SEED=
 	@$(RUN) folds $(call options,FOLDS HOLDOUT TEST SEED)
 
-train: .venv/done ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= FRESH=1
-	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT EXECUTOR)
+train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= REFIT=1 FRESH=1
+	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT EXECUTOR) $(if $(filter-out 0 no false,$(REFIT)),--refit)
 
-ensemble: .venv/done ## blend all finished runs, or RUNS="a b", and decide: NAME=
+predict: .venv/done $(extra) ## answers of the newest ensemble, or FROM=run, for DATA=folder: CONFIDENCE= OUT=
+	@$(RUN) predict --comp $(call quoted,COMP) $(foreach name,FROM DATA CONFIDENCE OUT,$(call option,$(name)))
+
+ensemble: .venv/done $(extra) ## blend all finished runs, or RUNS="a b", and decide: NAME=
 	@$(RUN) ensemble --comp $(call quoted,COMP) $(foreach name,RUNS NAME,$(call option,$(name)))
 
-submit: .venv/done ## write a checked submission of the newest ensemble, or FROM=run
+submit: .venv/done $(extra) ## write a checked submission of the newest ensemble, or FROM=run
 	@$(RUN) submit --comp $(call quoted,COMP) $(call option,FROM)
 
-score: .venv/done ## grade submissions locally, or enter SCORE=0.74 (of FROM=) by hand
+score: .venv/done $(extra) ## grade submissions locally, or enter SCORE=0.74 (of FROM=) by hand
 	@$(RUN) score --comp $(call quoted,COMP) $(foreach name,SCORE FROM,$(call option,$(name)))
 
-leaderboard: .venv/done ## all runs and ensembles: out-of-fold, honest, public, private
+leaderboard: .venv/done $(extra) ## all runs and ensembles: out-of-fold, honest, public, private
 	@$(RUN) leaderboard --comp $(call quoted,COMP)

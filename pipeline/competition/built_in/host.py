@@ -5,15 +5,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
+
+from pipeline.errors import PodiumError
 
 PUBLIC_SHARE = 0.3  # of the test rows, as on most competition sites
 
 
 def write_images(folder: Path, ids: list[str], pictures: np.ndarray) -> None:
-    """Write greyscale pictures (n, h, w) uint8 as `images/ID.png`."""
+    """Write greyscale pictures (n, h, w) uint8 as `images/ID.png`; a bar shows from a second on."""
     (folder / "images").mkdir()
-    for name, picture in zip(ids, pictures, strict=True):
-        cv2.imwrite(str(folder / "images" / f"{name}.png"), picture)
+    pairs = zip(ids, pictures, strict=True)
+    bar = {"unit": "img", "delay": 1, "disable": None, "leave": False}
+    for name, picture in tqdm(pairs, "writing", len(ids), **bar):
+        path = folder / "images" / f"{name}.png"
+        if not cv2.imwrite(str(path), picture):
+            raise PodiumError(f"{path}: cannot be written; make room on the disk and run it again")
 
 
 def write_tables(
