@@ -3,6 +3,7 @@
 Heavy imports happen inside the verb that needs them, so that help answers at once.
 """
 
+import os
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,14 @@ import typer
 
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
-from pipeline.show import ensemble_report, graded_table, say, standings_table, summaries_table
+from pipeline.show import (
+    ensemble_report,
+    graded_table,
+    parts,
+    say,
+    standings_table,
+    summaries_table,
+)
 
 app = typer.Typer(
     name="pipeline",
@@ -28,6 +36,9 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of goin
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit status 2, a bug a traceback."""
+    # Before torch is loaded: threads that spin while they wait for each other lose four fifths of
+    # the speed as soon as anything else runs on the machine (benchmarks/README.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
@@ -78,6 +89,23 @@ def demo(comp: Comp = "digits") -> None:
 
 
 @app.command()
+def init(
+    comp: Comp = "",
+    data: Annotated[str, typer.Option(help="folder of the tables and pictures")] = "",
+    set: Annotated[str, typer.Option(help="'metric=f1_macro columns.label=kind'")] = "",
+    fresh: Fresh = False,
+) -> None:
+    """Look at a folder and write experiments/competitions/COMP.yaml."""
+    from pipeline.init import init as run_init
+    from pipeline.init import report_parts
+
+    if not comp or not data:
+        raise PodiumError("init: which competition, and where? make init COMP=mine DATA=folder")
+    made = run_init(_project(), comp, data, set, fresh)
+    print(parts(report_parts(made)))
+
+
+@app.command()
 def folds(
     comp: Comp = "digits",
     folds: Annotated[int, typer.Option(help="how many; 1 makes a hold-out")] = 5,
@@ -87,7 +115,7 @@ def folds(
     fresh: Fresh = False,
 ) -> None:
     """Make the folds that all runs share; never remade unless --fresh."""
-    from pipeline.competition import load_data
+    from pipeline.competition import absent_sentence, load_data
     from pipeline.folds import balance_table, make_shared
 
     project = _project()
@@ -96,6 +124,8 @@ def folds(
     options = {"n_folds": folds, "holdout": holdout, "test": test, "seed": seed, "fresh": fresh}
     found, made = make_shared(data, **options)
     print(f"{project.shown(path)}: {'made' if made else 'there already, unchanged'}, {found.hash}")
+    if data.absent:
+        print(absent_sentence(project, comp, data.absent, data.competition.missing_images))
     print(balance_table(found.info))
     print(f"next: make train COMP={comp} ARCH=densenet121")
 
@@ -110,6 +140,7 @@ def train(
     name: Annotated[str, typer.Option(help="name of the run")] = "",
     only: Annotated[str, typer.Option(help="folds to run now")] = "",
     limit: Annotated[int | None, typer.Option(help="rows, for a smoke run")] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="then one network on all rows")] = False,
     executor: Annotated[str, typer.Option(help="who runs the jobs: local")] = "local",
     fresh: Fresh = False,
 ) -> None:
@@ -120,7 +151,8 @@ def train(
     if executor != "local":
         raise PodiumError(f"EXECUTOR: {executor!r} is not known; there is: local")
     seeds, folds_now = _numbers(seed, "SEED"), _numbers(only, "ONLY")
-    request = TrainRequest(comp, arch.split(), recipe, seeds, set, name, folds_now, limit, fresh)
+    asked = comp, arch.split(), recipe, seeds, set, name, folds_now, limit, fresh
+    request = TrainRequest(*asked, refit=refit)
     summaries = run_train(_project(), request, say)
     print(f"\n{summaries_table(summaries)}")
     unfinished = [summary.run.name for summary in summaries if not summary.complete]
@@ -162,6 +194,24 @@ def submit(
     print(f"{project.shown(submission.path)}: {done}, {len(data.test):,} rows")
     print(f"entered as number {submission.number} in {project.shown(project.ledger(comp))}")
     print(f"next: make score COMP={comp}, or make score COMP={comp} SCORE=... from the site")
+
+
+@app.command()
+def predict(
+    comp: Comp = "digits",
+    source: Annotated[str, typer.Option("--from", help="run or ensemble; newest ensemble")] = "",
+    data: Annotated[str, typer.Option(help="folder of pictures, or one picture")] = "",
+    confidence: Annotated[float | None, typer.Option(help="below it: don't know")] = None,
+    out: Annotated[str, typer.Option(help="CSV to write")] = "",
+) -> None:
+    """Answer new pictures with a run or ensemble: a CSV of answers and probabilities."""
+    from pipeline.deploy.predict import predict as run_predict
+    from pipeline.deploy.predict import report_parts
+
+    if not data:
+        raise PodiumError("predict: of which pictures? make predict FROM=run DATA=folder")
+    options = {"confidence": confidence, "out": out or None, "say": say}
+    print(parts(report_parts(run_predict(_project(), comp, source, data, **options))))
 
 
 @app.command()

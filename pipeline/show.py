@@ -26,6 +26,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def parts(found: Sequence[str | tuple[Sequence[str], Sequence[Sequence[str]]]]) -> str:
+    """Sentences and tables (headers, rows), one below the other; an empty line about a table."""
+    blocks = [one if isinstance(one, str) else f"\n{table(*one)}\n" for one in found]
+    return "\n".join(blocks)
+
+
 def number(value: Any) -> str:
     """Four decimals; a dash where there is no number."""
     return "-" if value is None or value == "" else f"{float(value):.4f}"
@@ -97,6 +103,7 @@ def ensemble_report(made: Any) -> str:
         f"in-sample {number(record['in_sample'])}, "
         f"honest {with_error(record['honest'], record['honest_se'])}",
         *_local_test(record),
+        *coverage(record),
         *_rates(record),
         *(f"warning: {warning}" for warning in record["warnings"]),
         *(f"left out: {name}: {reason}" for name, reason in (made.left_out or {}).items()),
@@ -107,6 +114,19 @@ def ensemble_report(made: Any) -> str:
 def _local_test(record: dict[str, Any]) -> list[str]:
     score = record["local_test_score"]
     return [] if score is None else [f"local test split {number(score)}"]
+
+
+def coverage(record: dict[str, Any]) -> list[str]:
+    """How many out-of-fold rows are answered from a confidence on, and how many rightly."""
+    lines = [
+        [f"{point['confidence']:g}", f"{point['coverage']:.1%}", _share(point["accuracy"])]
+        for point in record["coverage"]["points"]
+    ]
+    return ["", table(["answered from confidence", "coverage", "right"], lines)]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _rates(record: dict[str, Any], most: int = 12) -> list[str]:
