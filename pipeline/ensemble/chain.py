@@ -1,17 +1,19 @@
 """The chain members -> blend -> rule: chosen, fitted, and scored on rows that it has not seen.
 
 `honest_score` repeats everything, the choice of methods included, for each part of the rows on the
-rows outside it: no row is scored by anything that was fitted or chosen with its label.
+rows outside it: no row is scored by anything that was fitted or chosen with its label. Rows without
+a picture are answered by the best constant, and nothing else is fitted on them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.decisions.rules import Rule, fit_rule, rule_kinds
+from pipeline.decisions import Rule, best_constant, fill, fit_rule, rule_kinds
 from pipeline.ensemble.blend import METHODS, Blend, fit_blend
 from pipeline.errors import PodiumError
 from pipeline.folds import split_parts
@@ -24,23 +26,30 @@ PARTS = 5  # where the folds give too few
 @dataclass(frozen=True)
 class Rows:
     """Out-of-fold rows: labels (n,) or (n, c), a stack (members, n, c) of probabilities, the part
-    (n,) of each row and its group (n,) or None."""
+    (n,) of each row, its group (n,) or None, and whether it has a picture (n,) bool or None."""
 
     labels: np.ndarray
     stack: np.ndarray
     part: np.ndarray
     groups: np.ndarray | None
+    pictured: np.ndarray | None = None
+
+    @property
+    def without(self) -> np.ndarray:
+        """Which rows (n,) have no picture."""
+        return np.zeros(len(self.labels), bool) if self.pictured is None else ~self.pictured
 
     def take(self, chosen: np.ndarray) -> "Rows":
-        groups = None if self.groups is None else self.groups[chosen]
-        return Rows(self.labels[chosen], self.stack[:, chosen], self.part[chosen], groups)
+        stacked = self.labels[chosen], self.stack[:, chosen], self.part[chosen]
+        rest = (self.groups, self.pictured)
+        return Rows(*stacked, *(None if values is None else values[chosen] for values in rest))
 
     def with_parts(self, seed: int) -> "Rows":
         """Return the same rows in `PARTS` group-aware parts where they are in fewer than two."""
         if len(np.unique(self.part)) >= 2:
             return self
         part = split_parts(self.labels, self.groups, (1 / PARTS,) * PARTS, seed)
-        return Rows(self.labels, self.stack, part, self.groups)
+        return replace(self, part=part)
 
 
 @dataclass(frozen=True)
@@ -56,20 +65,24 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Chain:
-    """A fitted blend and rule."""
+    """A fitted blend and rule, and the answer to rows without a picture."""
 
     blend: Blend
     rule: Rule
+    constant: np.ndarray
 
-    def answer(self, stack: np.ndarray) -> np.ndarray:
-        return self.rule.apply(self.blend.apply(stack))
+    def answer(self, stack: np.ndarray, without: np.ndarray) -> np.ndarray:
+        """Return the answer to a stack (members, n, c), rows `without` (n,) a picture included."""
+        return fill(self.rule.apply(self.blend.apply(stack)), without, self.constant)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen candidate, and the cross-fitted score and gain over the simplest of every one."""
+    """The chosen candidate with its cross-fitted answers to the rows, and the cross-fitted score
+    and gain over the simplest of every one."""
 
     chosen: Candidate
+    answer: np.ndarray
     table: list[dict[str, Any]]
 
 
@@ -82,10 +95,11 @@ def candidates(metric: Metric, members: int) -> list[Candidate]:
 
 
 def fit_chain(candidate: Candidate, metric: Metric, rows: Rows) -> Chain:
-    """Fit blend and rule of `candidate` on all of `rows`."""
-    blend = fit_blend(candidate.blend, metric, rows.labels, rows.stack)
-    rule = fit_rule(candidate.rule, metric, rows.labels, blend.apply(rows.stack))
-    return Chain(blend, rule)
+    """Fit blend and rule of `candidate` on `rows`, and the constant for those without a picture."""
+    seen = rows.take(~rows.without)
+    blend = fit_blend(candidate.blend, metric, seen.labels, seen.stack)
+    rule = fit_rule(candidate.rule, metric, seen.labels, blend.apply(seen.stack))
+    return Chain(blend, rule, best_constant(metric, rows.labels, rows.stack.shape[2]))
 
 
 def cross_fit(metric: Metric, rows: Rows) -> dict[Candidate, np.ndarray]:
@@ -93,22 +107,28 @@ def cross_fit(metric: Metric, rows: Rows) -> dict[Candidate, np.ndarray]:
     answers: dict[Candidate, np.ndarray] = {}
     for part in np.unique(rows.part):
         inside = rows.part == part
-        fitted = rows.take(~inside)
-        blends: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for candidate in candidates(metric, len(rows.stack)):
-            if candidate.blend not in blends:
-                blend = fit_blend(candidate.blend, metric, fitted.labels, fitted.stack)
-                blends[candidate.blend] = (
-                    blend.apply(fitted.stack),
-                    blend.apply(rows.stack[:, inside]),
-                )
-            seen, unseen = blends[candidate.blend]
-            answer = fit_rule(candidate.rule, metric, fitted.labels, seen).apply(unseen)
+        for candidate, answer in _answers(metric, rows.take(~inside), rows.take(inside)):
             pooled = answers.setdefault(
                 candidate, np.empty((len(rows.labels), *answer.shape[1:]), answer.dtype)
             )
             pooled[inside] = answer
     return answers
+
+
+def _answers(metric: Metric, outside: Rows, inside: Rows) -> Iterator[tuple[Candidate, np.ndarray]]:
+    """Yield every candidate with its answer to the rows `inside`, fitted on those `outside`."""
+    fitted, blends = outside.take(~outside.without), {}
+    if inside.without.any():  # a metric of the host's own can take its time
+        constant = best_constant(metric, outside.labels, outside.stack.shape[2])
+    for candidate in candidates(metric, len(outside.stack)):
+        if candidate.blend not in blends:
+            blend = fit_blend(candidate.blend, metric, fitted.labels, fitted.stack)
+            blends[candidate.blend] = blend.apply(fitted.stack), blend.apply(inside.stack)
+        seen, unseen = blends[candidate.blend]
+        answer = fit_rule(candidate.rule, metric, fitted.labels, seen).apply(unseen)
+        if inside.without.any():
+            answer = fill(answer, inside.without, constant)
+        yield candidate, answer
 
 
 def choose(metric: Metric, rows: Rows, seed: int) -> Choice:
@@ -138,7 +158,8 @@ def choose(metric: Metric, rows: Rows, seed: int) -> Choice:
         }
         for i, name in enumerate(names)
     ]
-    return Choice(names[int(np.argmax(within))], table)
+    chosen = names[int(np.argmax(within))]
+    return Choice(chosen, answers[chosen], table)
 
 
 @dataclass(frozen=True)
@@ -159,7 +180,8 @@ def honest_score(metric: Metric, rows: Rows, seed: int) -> Honest:
         inside = rows.part == part
         outside = rows.take(~inside)
         choice = choose(metric, outside, seed + 1).chosen
-        answer = fit_chain(choice, metric, outside).answer(rows.stack[:, inside])
+        fitted = fit_chain(choice, metric, outside)
+        answer = fitted.answer(rows.stack[:, inside], rows.without[inside])
         if pooled is None:
             pooled = np.empty((len(rows.labels), *answer.shape[1:]), answer.dtype)
         pooled[inside] = answer
@@ -178,7 +200,7 @@ def cross_fitted_probs(candidate: Candidate, metric: Metric, rows: Rows, seed: i
     blended = np.empty(rows.stack.shape[1:], np.float32)
     for part in np.unique(rows.part):
         inside = rows.part == part
-        outside = rows.take(~inside)
+        outside = rows.take(~inside & ~rows.without)
         blend = fit_blend(candidate.blend, metric, outside.labels, outside.stack)
         blended[inside] = blend.apply(rows.stack[:, inside])
     return blended

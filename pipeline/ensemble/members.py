@@ -49,6 +49,8 @@ def usable_runs(data: CompetitionData, folds: Folds) -> tuple[list[str], dict[st
         if "members" in record:
             continue
         reason = why_unusable(record, data, folds)
+        if not reason and record.get("refit_of"):
+            reason = f"a refit of {record['refit_of']}, which is in; RUNS= can name it instead"
         if reason:
             left[name] = reason
         else:

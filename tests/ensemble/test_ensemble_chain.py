@@ -1,10 +1,13 @@
 """The chain and its honest score: no label is seen by what answers its row."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit
 
 from pipeline.artifacts.predictions import probabilities
+from pipeline.decisions import best_constant
 from pipeline.ensemble import chain
 from pipeline.ensemble.chain import (
     Candidate,
@@ -134,7 +137,7 @@ def test_on_noise_the_in_sample_score_lies_and_the_honest_one_does_not():
     frequency = rows.labels.mean(axis=0)
     chance = np.mean(2 * frequency / (1 + frequency))
     fitted = fit_chain(Candidate("mean", "per-class"), MACRO, rows)
-    in_sample = MACRO.score(rows.labels, fitted.answer(rows.stack))
+    in_sample = MACRO.score(rows.labels, fitted.answer(rows.stack, rows.without))
     honest = honest_score(MACRO, rows, 0)
     assert in_sample > chance + 0.03
     assert honest.score < chance + 2 * honest.se
@@ -241,3 +244,26 @@ def test_the_honest_score_of_one_run_without_a_fitted_rule_is_its_own():
     assert honest_score(metric, rows, 0).score == pytest.approx(
         metric.score(rows.labels, rows.stack[0].astype(float)), abs=1e-5
     )
+
+
+@pytest.mark.parametrize("metric", [ACCURACY, MACRO, get_metric("log_loss", "multiclass")])
+def test_rows_without_a_picture_change_nothing_but_their_own_answer(metric):
+    """Check that noise in such rows fits nothing, and that each gets the constant of its part."""
+    rows, n = (multiclass_rows(90) if metric.task == "multiclass" else multilabel_rows(90)), 90
+    without = np.arange(n) % 4 == 0
+    noise = np.array(rows.stack)
+    noise[:, without] = np.random.default_rng(9).permutation(noise[:, without], axis=2)
+    plain = replace(rows, pictured=~without)
+    noisy = replace(plain, stack=noise)
+    for candidate in candidates(metric, len(rows.stack)):
+        first, second = (fit_chain(candidate, metric, r) for r in (plain, noisy))
+        assert first.rule == second.rule
+        np.testing.assert_array_equal(first.blend.weights, second.blend.weights)
+    scores = [honest_score(metric, r, 0) for r in (plain, noisy)]
+    assert scores[0] == scores[1]
+    answers = cross_fit(metric, noisy)
+    for part in np.unique(rows.part):
+        here = (rows.part == part) & without
+        constant = best_constant(metric, rows.labels[rows.part != part], rows.stack.shape[2])
+        for answer in answers.values():
+            np.testing.assert_allclose(answer[here], np.broadcast_to(constant, answer[here].shape))

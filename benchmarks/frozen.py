@@ -1,0 +1,120 @@
+"""What does fine-tuning bring over a logistic regression on the same network's frozen features?
+
+    make train COMP=clothing ARCH=tf_efficientnet_lite0 SET="image.size=128" && make submit ...
+    .venv/bin/python -m benchmarks.frozen --comp clothing --from tf_efficientnet_lite0-baseline-...
+
+Features are the pooled outputs of the run's network with its pretrained weights, one view of each
+picture, the run's own crop, size and normalisation. C of the regression (one for all, or one
+against the rest of each label) is chosen by cross-validation on the competition's folds. Its
+answers are written and entered like any submission (`frozen-ARCH`); then both are graded, and the
+difference is bootstrapped in pairs on the private rows, whole groups where there are any.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pipeline.artifacts.files import read_json
+from pipeline.competition import CompetitionData, load_data
+from pipeline.config.project import Project
+from pipeline.config.recipe import Recipe
+from pipeline.config.schema import parse
+from pipeline.folds import Folds, load_shared
+from pipeline.images.augment import Evaluator
+from pipeline.images.batches import Batches, Images, loader
+from pipeline.images.cache import open_pixels
+from pipeline.metrics import get_metric
+from pipeline.show import number, table, with_error
+from pipeline.submission import grade_all, private_gain, private_se, rows, write_submission
+from pipeline.submission.standings import submit
+from pipeline.training.device import resolve
+from pipeline.training.loop import Normalise
+from pipeline.training.zoo import build_model, normalisation
+
+COSTS = (0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--comp", required=True)
+    parser.add_argument("--from", dest="run", required=True, help="a finished, pretrained run")
+    arguments = parser.parse_args()
+    project = Project(Path.cwd())
+    data = load_data(project, arguments.comp)
+    folds = load_shared(data)
+    record = read_json(project.run(arguments.comp, arguments.run) / "run.json")
+    recipe = parse(Recipe, record["recipe"], arguments.run)
+    train, test = frozen_features(data, recipe)
+    cost, scores = chosen_cost(data, folds, train)
+    for tried, (score, ungrouped) in scores.items():
+        print(f"C={tried}: {data.metric.name} {score:.4f} on the folds, {ungrouped:.4f} on others")
+    answer = regression(data, cost).fit(train, data.labels).predict(test)
+    source = f"frozen-{recipe.model.arch}"
+    cv = {"cv_honest": scores[cost][0]}
+    frozen = write_submission(data, data.test.ids, answer, None, source=source, cv=cv)
+    tuned = submit(data, folds, arguments.run)[1]
+    grade_all(data)
+    entries = {entry.number: entry for entry in rows(project, arguments.comp)}
+    lines = []
+    for made in (frozen, tuned):
+        entry, se = entries[made.number], private_se(data, made.path)
+        scores = [number(entry.cv_honest), number(entry.public)]
+        lines.append([entry.source, *scores, with_error(float(entry.private), se)])
+    print(table([data.metric.name, "honest", "public", "private ± SE"], lines))
+    gain, se = private_gain(data, frozen.path, tuned.path)
+    low, high = gain - 1.96 * se, gain + 1.96 * se
+    print(f"paired gain on private rows {gain:+.4f} ± {se:.4f} (95 %: {low:+.4f} to {high:+.4f})")
+
+
+def frozen_features(data: CompetitionData, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pooled features (n, d) of the training and of the test rows."""
+    model = build_model(recipe, len(data.classes))
+    setup = resolve(recipe, model)
+    model = model.to(setup.device, memory_format=setup.memory_format).eval()
+    normalise = Normalise(*normalisation(recipe), setup)
+    paths = [*data.train.images, *data.test.images]
+    label = data.competition.name
+    pixels, _ = open_pixels(data.project.cache, paths, None, recipe.image, label)
+    ids = np.concatenate([data.train.ids, data.test.ids])
+    images = Images(pixels, ids, Evaluator(recipe.image))
+    batches = loader(images, Batches(np.arange(len(ids)), 64, None), setup.workers)
+    with torch.inference_mode():
+        found = [model.forward_head(model.forward_features(normalise(x)), True) for x, _ in batches]
+    features = torch.cat(found).float().cpu().numpy()
+    return features[: len(data.train)], features[len(data.train) :]
+
+
+def regression(data: CompetitionData, cost: float):
+    one = LogisticRegression(C=cost, max_iter=2000)
+    several = data.competition.task == "multilabel"
+    return make_pipeline(StandardScaler(), OneVsRestClassifier(one) if several else one)
+
+
+def chosen_cost(
+    data: CompetitionData, folds: Folds, features: np.ndarray
+) -> tuple[float, dict[float, tuple[float, float]]]:
+    """Return the C with the best out-of-fold score, and every C's, on the folds and on as many
+    parts of single rows: the difference is what groups are worth."""
+    metric = get_metric(data.competition.metric, data.competition.task)
+    singles = np.random.default_rng(0).permutation(len(features)) % len(folds.numbers)
+    scores = {}
+    for cost in COSTS:
+        found = []
+        for part in (folds.fold, singles):
+            answer = np.empty_like(data.labels)
+            for k in folds.numbers:
+                model = regression(data, cost).fit(features[part != k], data.labels[part != k])
+                answer[part == k] = model.predict(features[part == k])
+            found.append(metric.score(data.labels, answer))
+        scores[cost] = tuple(found)
+    return max(scores, key=lambda cost: metric.sign * scores[cost][0]), scores
+
+
+if __name__ == "__main__":
+    main()
