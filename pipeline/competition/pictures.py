@@ -84,14 +84,16 @@ class Shelf:
         return key + (self.extension if given and self.extension != ANY else "")
 
 
-def faults(paths: Sequence[Path], cache: Path, *, keep: bool = True) -> dict[int, str]:
+def faults(
+    paths: Sequence[Path], cache: Path | None = None, *, keep: bool = True
+) -> dict[int, str]:
     """Return what is wrong with which of the pictures: missing, empty, truncated, not decodable.
 
     Every file is decoded once, in threads. What was found is kept in the folder `cache` (without
     `keep`, only that nothing was), and not looked for again until a path, size or time changes.
     """
-    kept = cache / f"pictures-{json_hash(_stats(paths))}.json"
-    if kept.exists():
+    kept = None if cache is None else cache / f"pictures-{json_hash(_stats(paths))}.json"
+    if kept is not None and kept.exists():
         found = read_object(kept, ("faults",), "delete it")["faults"]
         return {int(place): reason for place, reason in found.items()}
     found = {}
@@ -101,7 +103,7 @@ def faults(paths: Sequence[Path], cache: Path, *, keep: bool = True) -> dict[int
             if reason:
                 found[place] = reason
             bar.update()
-    if not found or (keep and len(found) < len(paths)):
+    if kept is not None and (not found or (keep and len(found) < len(paths))):
         write_json(kept, {"faults": found})
     return found
 
@@ -161,5 +163,8 @@ def fault(path: Path) -> str:
         return "truncated" if "truncated" in text else f"broken ({' '.join(text.split())[:60]})"
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
         return f"broken ({type(error).__name__})"
-    data = np.fromfile(path, dtype=np.uint8)
-    return "" if cv2.imdecode(data, cv2.IMREAD_COLOR) is not None else "not an image"
+    try:
+        decoded = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # a header that promises billions of pixels
+        return "too large to be decoded"
+    return "not an image" if decoded is None else ""

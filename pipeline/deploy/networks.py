@@ -1,0 +1,147 @@
+"""The trained networks of a run, from its folder alone: neither hub nor pretrained weights."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from tqdm import tqdm
+
+from pipeline.artifacts.files import read_object
+from pipeline.artifacts.predictions import probabilities
+from pipeline.competition import CompetitionData
+from pipeline.config.recipe import Image, Recipe
+from pipeline.config.schema import parse
+from pipeline.errors import PodiumError
+from pipeline.training.device import Setup, resolve
+from pipeline.training.loop import Normalise, predict
+from pipeline.training.refit import REFIT
+from pipeline.training.weights import NOTE
+from pipeline.training.zoo import build_model, normalisation
+
+
+class RunNetworks:
+    """The network of every fold of a run, or the one of a refit, one of them in memory at a time.
+
+    Every file of weights is opened at once, so that a damaged one is found before any work.
+    """
+
+    def __init__(self, data: CompetitionData, name: str, say: Callable[[str], None]) -> None:
+        self.name, self._say = name, say
+        self._classes, self._task = data.classes, data.competition.task
+        folder = data.project.run(data.competition.name, name)
+        path = folder / "run.json"
+        record = read_object(path, ("recipe", "folds"), "train the run anew")
+        self._recipe = parse(Recipe, record["recipe"], str(path))
+        crop = self._recipe.image.crop
+        if crop.kind == "box":
+            raise PodiumError(
+                f"FROM: {name} cuts boxes out of its pictures, by the columns "
+                f"{', '.join(crop.columns or ())} of the tables, which new pictures do not have; "
+                "name a run with another image.crop"
+            )
+        self._notes = {file: self._checked_note(file) for file in weight_files(folder, record)}
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of weights, one per network."""
+        return list(self._notes)
+
+    @property
+    def view(self) -> Image:
+        """All that decides the pixels that the networks see, before they are normalised."""
+        return self._recipe.image.model_copy(update={"mean": None, "std": None})
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures at a time, as when the run predicted its own test rows."""
+        return 2 * self._recipe.training.batch_size
+
+    def probs(self, images: np.ndarray, bar: tqdm) -> np.ndarray:
+        """Return probabilities (n, c) float32 of images (n, size, size, 3) uint8: the mean over the
+        networks, as the run's own test predictions are. `bar` counts images times networks."""
+        parts = []
+        for file in self.files:
+            parts.append(self._probs_by(file, images).astype(np.float64))
+            bar.update(len(images))
+        return np.mean(parts, axis=0).astype(np.float32)
+
+    def _probs_by(self, file: Path, images: np.ndarray) -> np.ndarray:
+        model, setup = self._built
+        with _opened(file) as opened:
+            names = opened.keys()
+            state = {name: opened.get_tensor(name) for name in names}
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            short = str(error).splitlines()[-1].strip()[:120]
+            arch = self._recipe.model.arch
+            raise PodiumError(f"{file}: not this run's {arch} ({short}); {_remedy(file)}") from None
+        note, size, rows = self._notes[file], self.batch_size, torch.from_numpy(images)
+        normalise = Normalise(note["mean"], note["std"], setup)
+        batches = [(rows[at : at + size], None) for at in range(0, len(rows), size)]
+        logits = predict(model, batches, setup, normalise, f"{self.name}, {file.parent.name}")
+        return probabilities(logits, self._task)
+
+    @cached_property
+    def _built(self) -> tuple[torch.nn.Module, Setup]:
+        """The network without its weights, as `pretrained: false` builds it, and its device."""
+        scratch = self._recipe.model.model_copy(update={"pretrained": False, "weights": "auto"})
+        recipe = self._recipe.model_copy(update={"model": scratch})
+        model = build_model(recipe, len(self._classes))
+        setup = self._setup(model)
+        return model.to(setup.device, memory_format=setup.memory_format), setup
+
+    def _setup(self, model: torch.nn.Module) -> Setup:
+        """Return how this machine runs the network: as the recipe says, or, where the device that
+        it names is of another machine, as is best here."""
+        recipe = self._recipe
+        try:
+            return resolve(recipe, model)
+        except PodiumError:
+            self._say(f"{self.name}: trained on {recipe.runtime.device}, which is not here")
+            best = recipe.runtime.model_copy(update={"device": "auto", "precision": "auto"})
+            return resolve(recipe.model_copy(update={"runtime": best}), model)
+
+    def _checked_note(self, file: Path) -> dict[str, Any]:
+        """Return what a file of weights says of itself, with the mean and std of pixels in 0..1;
+        one for other classes is refused."""
+        with _opened(file) as opened:
+            note = json.loads((opened.metadata() or {}).get(NOTE, "{}"))
+        if note.get("classes", list(self._classes)) != list(self._classes):
+            classes = ", ".join(note["classes"])[:80]
+            raise PodiumError(f"{file}: trained for other classes ({classes}); {_remedy(file)}")
+        if "mean" not in note or "std" not in note:  # the recipe or the architecture says them
+            note["mean"], note["std"] = normalisation(self._recipe)
+        return note
+
+
+def weight_files(folder: Path, record: dict[str, Any]) -> list[Path]:
+    """Return the files of weights that the test predictions of the run in `folder` are a mean of;
+    `record` is its run.json."""
+    if record.get("refit_of"):
+        names = [REFIT]
+    else:
+        names = [f"fold-{number}" for number in sorted(record["folds"], key=int)]
+    return [folder / name / "model.safetensors" for name in names]
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """Open a file of weights, whose length and list of tensors are checked thereby."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            yield opened
+    except FileNotFoundError:
+        raise PodiumError(f"{file}: no such file; {_remedy(file)}") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise PodiumError(f"{file}: damaged ({str(error)[:80]}); {_remedy(file)}") from None
+
+
+def _remedy(file: Path) -> str:
+    return f"delete {file.parent} and make train the run again, which trains that part alone"

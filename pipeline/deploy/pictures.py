@@ -1,0 +1,66 @@
+"""New pictures: one, or those at any depth of a folder, as the networks see them."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.competition.pictures import walk
+from pipeline.config.recipe import Image
+from pipeline.errors import PodiumError
+from pipeline.images.augment import Evaluator
+from pipeline.images.cache import Pixels, Source
+from pipeline.training.device import available_cores
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures by name: the path below their folder, or the one picture's own name."""
+
+    names: list[str]
+    paths: list[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def find_pictures(place: Path) -> Pictures:
+    """Return the pictures of a folder in sorted order, or the one picture at `place`."""
+    if not place.exists():
+        raise PodiumError(f"DATA: {place}: no such folder or picture; mend the path")
+    if not place.is_dir():
+        return Pictures([_shown(place.name)], [place])
+    names = list(walk(place))
+    if not names:
+        raise PodiumError(f"DATA: {place}: no picture at any depth of it; name another folder")
+    return Pictures([_shown(name) for name in names], [place / name for name in names])
+
+
+def _shown(name: str) -> str:
+    """Return a file's name in UTF-8; of one that is not in it, the odd bytes become \\udcXX."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def views(paths: list[Path], image: Image) -> tuple[np.ndarray, dict[int, str]]:
+    """Decode pictures into what the networks of a recipe's `image` see; nothing goes to the disk.
+
+    Returns images (n, size, size, 3) uint8, and by place what is wrong with those that cannot be
+    had, such as one that the crop leaves nothing of; these are black.
+    """
+    source = Source(paths, None, image.crop, image.canonical_side)
+    # Without a blob, these are the pixels that the cache would hold, the losses of JPEG included.
+    pixels = Pixels(source, "jpeg" if image.cache == "jpeg" else "raw")
+    view = Evaluator(image)
+    images = np.zeros((len(paths), image.size, image.size, 3), np.uint8)
+
+    def read(place: int) -> str:
+        try:
+            images[place] = view(pixels.read(place))
+        except PodiumError as error:
+            return str(error).removeprefix(f"{paths[place]}: ").partition(";")[0]
+        return ""
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        reasons = enumerate(pool.map(read, range(len(paths))))
+        return images, {place: reason for place, reason in reasons if reason}

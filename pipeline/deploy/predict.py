@@ -1,0 +1,156 @@
+"""`predict`: the answers of a run or ensemble to new pictures, the same as its test answers.
+
+Pictures are decoded a part at a time, once per way of looking at them, and every network of every
+run that looks that way answers the part before the next one is decoded.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.artifacts.files import write_text
+from pipeline.competition import CompetitionData, load_data
+from pipeline.competition.pictures import faults, is_picture
+from pipeline.config.project import Project, checked_name
+from pipeline.config.recipe import Image
+from pipeline.deploy.answers import Answers, answers_table, check_level, decide_answers
+from pipeline.deploy.networks import RunNetworks
+from pipeline.deploy.pictures import Pictures, find_pictures, views
+from pipeline.deploy.plan import open_plan
+from pipeline.deploy.report import Prediction, expected_at, report_parts
+from pipeline.ensemble.build import Decided, open_decided
+from pipeline.errors import PodiumError
+from pipeline.folds import load_shared
+from pipeline.submission.standings import newest_ensemble
+
+__all__ = ["Prediction", "predict", "report_parts"]
+
+PART_BYTES = 2**28  # of decoded pictures in memory at a time
+
+
+def predict(
+    project: Project,
+    comp: str,
+    source: str,
+    data: str | Path,
+    *,
+    confidence: float | None = None,
+    out: str | Path | None = None,
+    say: Callable[[str], None],
+) -> Prediction:
+    """Answer the picture or folder of pictures `data` and write the table of answers.
+
+    `source` is a run or ensemble, the newest ensemble if it is empty. Below `confidence` the answer
+    is "don't know". The table goes to `out`, or into the folder of the run or ensemble.
+    """
+    started = time.perf_counter()
+    place = project.root / os.path.expanduser(data)
+    pictures = find_pictures(place)
+    table = load_data(project, comp)
+    check_level(confidence, table)
+    folds = load_shared(table)
+    name = source or newest_ensemble(table)
+    plan = open_plan(table, folds, name)
+    path = _target(project.run(comp, name), place) if out is None else _checked(project, out)
+    networks = [RunNetworks(table, run, say) for run in plan.runs()]
+    decided = open_decided(table, folds, name)
+    count = sum(len(network.files) for network in networks)
+    say(f"{name}: pictures {len(pictures):,}, networks {count}")
+    of_runs, notes = _look(networks, pictures, len(table.classes))
+    broken = np.isin(np.arange(len(pictures)), list(notes))
+    task, probs = table.competition.task, plan.probs(of_runs)
+    answers = decide_answers(decided, task, probs, broken, confidence)
+    write_text(path, answers_table(pictures.names, answers, notes, table))
+    return _prediction(table, decided, answers, path, len(notes), confidence, started)
+
+
+def _look(
+    networks: list[RunNetworks], pictures: Pictures, n_classes: int
+) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+    """Return the probabilities (n, c) float32 of every run, and by place what is wrong with the
+    pictures that cannot be seen, whose rows mean nothing."""
+    notes = faults(pictures.paths)
+    _refuse_all_broken(pictures, notes)
+    whole = np.setdiff1d(np.arange(len(pictures)), list(notes))
+    by_view: dict[Image, list[RunNetworks]] = {}
+    for network in networks:
+        by_view.setdefault(network.view, []).append(network)
+    found = {run.name: np.zeros((len(pictures), n_classes), np.float32) for run in networks}
+    total = len(whole) * sum(len(network.files) for network in networks)
+    with tqdm(total=total, desc="predicting", unit="img", disable=None, leave=False) as bar:
+        for rows in _in_parts(whole, networks):
+            for image, group in by_view.items():
+                images, wrong = views([pictures.paths[i] for i in rows], image)
+                notes |= {int(rows[k]): reason for k, reason in wrong.items()}
+                for network in group:
+                    found[network.name][rows] = network.probs(images, bar)
+    _refuse_all_broken(pictures, notes)
+    return found, notes
+
+
+def _in_parts(rows: np.ndarray, networks: list[RunNetworks]) -> Iterator[np.ndarray]:
+    """Cut rows (n,) into parts that fit into `PART_BYTES`, but for that of a batch at least."""
+    largest = max(3 * network.view.size**2 for network in networks)
+    step = max(PART_BYTES // largest, *(network.batch_size for network in networks))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def _prediction(
+    data: CompetitionData,
+    decided: Decided,
+    answers: Answers,
+    path: Path,
+    broken: int,
+    level: float | None,
+    started: float,
+) -> Prediction:
+    given = answers.labels[answers.given]
+    n_classes = len(data.classes)
+    counts = given.sum(axis=0) if given.ndim == 2 else np.bincount(given, minlength=n_classes)
+    return Prediction(
+        path,
+        data.project.shown(path),
+        decided.name,
+        images=len(answers.given),
+        counts=dict(zip(data.classes, counts.tolist(), strict=True)),
+        dont_know=int((~answers.given).sum()),
+        broken=broken,
+        confidence=level,
+        expected=expected_at(decided.record, level),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _refuse_all_broken(pictures: Pictures, notes: dict[int, str]) -> None:
+    if len(notes) == len(pictures):
+        raise PodiumError(
+            f"DATA: {pictures.paths[0]}: {notes[0]}, and so none of {len(pictures)} pictures can "
+            "be used; mend them, or name others"
+        )
+
+
+def _target(folder: Path, place: Path) -> Path:
+    """Return where the answers to `place` go if nothing else is said: below the run or ensemble."""
+    try:
+        name = checked_name(os.path.basename(os.path.abspath(place)), "DATA")
+    except PodiumError as error:
+        raise PodiumError(f"{error}; or name the file yourself with OUT=answers.csv") from None
+    return folder / "predictions" / f"{name}.csv"
+
+
+def _checked(project: Project, out: str | Path) -> Path:
+    """Return the path that OUT names, where a file can be written that is not a picture."""
+    path = project.root / os.path.expanduser(out)
+    if not path.parent.is_dir():
+        raise PodiumError(f"OUT: {path.parent}: no such folder; make it, or name another")
+    if path.is_dir() or is_picture(path.name):
+        what = "a folder" if path.is_dir() else "a picture's name"
+        raise PodiumError(f"OUT: {path}: {what}; name a file such as answers.csv")
+    if not os.access(path.parent, os.W_OK):
+        raise PodiumError(f"OUT: {path.parent}: not a folder you may write to; name another")
+    return path
