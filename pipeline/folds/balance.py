@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.folds.plan import TEST, TRAIN_ONLY
+
 UNEVEN = 0.1  # relative difference in rows above which a warning is due
 NAMED = 5  # class names listed in one warning
 
-PART_NAMES = {-1: "-1 (train only)", -2: "-2 (local test)"}
+PART_NAMES = {TRAIN_ONLY: "-1 (train only)", TEST: "-2 (local test)"}
 
 
 def balance(
@@ -27,7 +29,7 @@ def balance(
     labels : (n,) int class index, or (n, c) 0/1 array
     classes : (c,) names
     groups : (n,) array of str or None
-    asked : share of the rows asked for by fold, where one was (hold-out and test split)
+    asked : rows asked for by fold, where a share was (hold-out and test split)
 
     Returns
     -------
@@ -71,6 +73,8 @@ def _class_warnings(parts: list[int], counts: np.ndarray, classes: np.ndarray) -
     if rare.any():
         found.append(f"fewer rows than the {n_folds} folds: {_names(classes[rare])}")
     for i, k in enumerate(parts):
+        if k == TRAIN_ONLY and n_folds > 1:
+            continue  # rows beside the folds, which each train on most of the others too
         missing = (counts[i] == 0) & ~none & ~(rare & validated[i])
         if missing.any():
             found.append(f"fold {PART_NAMES.get(k, k)} has no row of {_names(classes[missing])}")
@@ -83,8 +87,7 @@ def _size_warnings(rows: dict[int, int], asked: Mapping[int, float]) -> list[str
     found = []
     if max(sizes) - min(sizes) > max(UNEVEN * np.mean(sizes), 1):
         found.append(f"folds have from {min(sizes)} to {max(sizes)} rows: large groups?")
-    for k, fraction in asked.items():
-        want = fraction * sum(rows.values())
+    for k, want in asked.items():
         if abs(rows[k] - want) > max(UNEVEN * want, 1):
             name = PART_NAMES.get(k, k)
             found.append(f"fold {name} has {rows[k]} rows, asked for {want:.0f}: large groups?")
@@ -100,13 +103,16 @@ def balance_table(info: Mapping[str, Any]) -> str:
     """Lay out the balance of `folds/COMP.json` as text: one line per fold, then the warnings.
 
     The columns "least" and "most" are the relative deviations of class shares in a fold from the
-    shares in all rows, over classes; "worst class" is the one that deviates most.
+    shares in all rows, over classes; "worst class" is the one that deviates most. Where there are
+    several folds, rows that are only trained on were not dealt with, and do not count in "all".
     """
     folds = info["balance"]["folds"]
     counts = np.array([list(part["counts"].values()) for part in folds.values()], float)
     classes = list(next(iter(folds.values()))["counts"])
     rows = np.array([part["rows"] for part in folds.values()], float)
-    expected = rows[:, None] / rows.sum() * counts.sum(axis=0)
+    several = sum(int(k) >= 0 for k in folds) > 1
+    dealt = np.array([int(k) != TRAIN_ONLY or not several for k in folds])
+    expected = rows[:, None] / rows[dealt].sum() * counts[dealt].sum(axis=0)
     deviation = np.where(expected > 0, counts / np.where(expected > 0, expected, 1) - 1, 0)
     lines = [f"{'fold':<16}{'rows':>9}{'groups':>9}{'least':>9}{'most':>9}  worst class"]
     for i, (k, part) in enumerate(folds.items()):

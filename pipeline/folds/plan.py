@@ -62,6 +62,17 @@ class Plan:
         together = ", whole groups together" if grouped else ""
         return f"{what}{apart}, stratified by class{together}"
 
+    def check_left(self, units: int, left_out: int, *, grouped: bool) -> None:
+        """Refuse where rows that are only trained on leave too few, of rows or groups, to split."""
+        parts = max(self.n_folds, 2) + (self.test > 0)
+        if units < parts:
+            asked = f"FOLDS={self.n_folds}" + (f" TEST={self.test:g}" if self.test else "")
+            raise PodiumError(
+                f"folds: {asked} splits at least {parts} {'groups' if grouped else 'rows'}, but "
+                f"{units} are left beside the {left_out} train-only rows; ask for fewer folds, or "
+                "give more rows to validate on"
+            )
+
     def assign(self, labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
         """Return the fold of every row, (n,) int64.
 

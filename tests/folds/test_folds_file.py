@@ -288,7 +288,7 @@ def test_balance_warns():
     labels[2] = 1
     said = balance(fold, labels, CLASSES, None)["warnings"]
     assert "fold 1 has no row of dog" in said
-    said = " | ".join(balance(fold - 2, labels, CLASSES, None, asked={-2: 0.1})["warnings"])
+    said = " | ".join(balance(fold - 2, labels, CLASSES, None, asked={-2: 3.4})["warnings"])
     assert "-2 (local test) has 10 rows, asked for 3" in said
 
 
