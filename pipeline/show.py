@@ -1,5 +1,6 @@
 """Tables and sentences for the terminal."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,9 +28,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def parts(found: Sequence[str | tuple[Sequence[str], Sequence[Sequence[str]]]]) -> str:
-    """Sentences and tables (headers, rows), one below the other; an empty line about a table."""
+    """Sentences and tables (headers, rows), one below the other; an empty line around a table."""
     blocks = [one if isinstance(one, str) else f"\n{table(*one)}\n" for one in found]
-    return "\n".join(blocks)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(blocks))
 
 
 def number(value: Any) -> str:
@@ -56,7 +57,7 @@ def standings_table(data: Any, standings: Sequence[Any]) -> str:
 
 def summaries_table(summaries: Sequence[Any]) -> str:
     """What training made: a line per run with each fold's score and the pooled one."""
-    folds = summaries[0].run.folds.numbers
+    folds = sorted({number for summary in summaries for number in summary.run.splits.numbers})
     headers = ["run", *(f"fold {fold}" for fold in folds), "out-of-fold", "seconds"]
     rows = []
     for summary in summaries:

@@ -84,7 +84,9 @@ def why_unusable(record: dict[str, Any], data: CompetitionData, folds: Folds) ->
     if record.get("data_hash") != data.hash:
         return "trained on other labels or ids"
     if not record.get("complete"):
-        missing = [f for f in folds.numbers if str(f) not in record.get("folds", {})]
+        repeats = record.get("recipe", {}).get("training", {}).get("repeats", 1)
+        jobs = range(repeats * len(folds.numbers)) if repeats > 1 else folds.numbers
+        missing = [job for job in jobs if str(job) not in record.get("folds", {})]
         return f"not finished, missing folds: {', '.join(map(str, missing))}"
     return ""
 

@@ -25,8 +25,11 @@ class Summary:
         return self.record["complete"]
 
 
-def assemble(run: Run) -> Summary:
-    """Join the finished folds, by id, into the run's predictions; write them and the record."""
+def assemble(run: Run, oof: Predictions | None = None) -> Summary:
+    """Join the finished jobs, by id, into the run's predictions; write them and the record.
+
+    Out-of-fold predictions are joined too, unless they are given: a refit has those of its run.
+    """
     with lock(run.lock_path("run"), f"run {run.name}", wait=60):
         finished = run.finished_folds()
         for fold in finished:  # killed after its record, before the removal of its checkpoint
@@ -35,19 +38,19 @@ def assemble(run: Run) -> Summary:
         record = read_object(run.record_path, run.meta, REMEDY)
         metric = run.data.metric
         record |= {
-            "metric": metric.name,
-            "complete": finished == list(run.folds.numbers),
+            "metric": metric.identity,
+            "complete": finished == run.numbers,
             "limited": run.recipe.data.limit is not None,
-            "folds": {str(r["fold"]): r for r in records},
+            "folds": {str(run.label(r["fold"])): r for r in records},
             "seconds": round(sum(r["seconds"] for r in records), 1),
-            "warnings": _warnings(run),
+            "warnings": run.warnings,
         }
         if finished:
-            oof = _out_of_fold(run, finished)
+            oof = _out_of_fold(run, finished) if oof is None else oof
             oof.save(run.folder / "oof.npz")
             record["oof_score"] = score_logits(metric, _labels(run, oof), oof.logits)
             _mean_over_folds(run, finished, "test").save(run.folder / "test.npz")
-            if len(run.folds.test_rows):
+            if "local-test" in run.apart():
                 local = _mean_over_folds(run, finished, "local-test")
                 local.save(run.folder / "local-test.npz")
                 record["local_test_score"] = score_logits(metric, _labels(run, local), local.logits)
@@ -56,16 +59,35 @@ def assemble(run: Run) -> Summary:
 
 
 def _out_of_fold(run: Run, finished: list[int]) -> Predictions:
+    """Join what the folds validated; over repeats, each row's probabilities are averaged."""
     parts = [_fold_part(run, fold, "valid") for fold in finished]
+    meta = run.meta | {"part": "oof", "coverage": _coverage(run, finished)}
+    if run.repeats:
+        return _mean_over_repeats(run, parts, meta)
     joined = Predictions(
         np.concatenate([p.ids for p in parts]),
         parts[0].classes,
         np.concatenate([p.logits for p in parts]),
         np.concatenate([p.probs for p in parts]),
-        run.meta | {"part": "oof", "coverage": _coverage(run, finished)},
+        meta,
     )
     present = set(joined.ids.tolist())
     return joined.rows([name for name in run.data.train.ids.tolist() if name in present])
+
+
+def _mean_over_repeats(run: Run, parts: list[Predictions], meta: dict[str, Any]) -> Predictions:
+    """Average each row over the repeats that have validated it; the logits are the average's."""
+    ids, classes = run.data.train.ids, parts[0].classes
+    position = {name: i for i, name in enumerate(ids.tolist())}
+    total, times = np.zeros((len(ids), len(classes))), np.zeros(len(ids), np.int64)
+    for part in parts:
+        at = [position[name] for name in part.ids.tolist()]
+        total[at] += part.probs
+        times[at] += 1
+    there = times > 0
+    probs = (total[there] / times[there, None]).astype(np.float32)
+    logits = logits_of(probs, run.data.competition.task)
+    return Predictions(ids[there], classes, logits, probs, meta)
 
 
 def _mean_over_folds(run: Run, finished: list[int], part: str) -> Predictions:
@@ -99,7 +121,7 @@ def _fold_record(run: Run, fold: int) -> dict[str, Any]:
 
 def _coverage(run: Run, finished: list[int]) -> dict[str, Any]:
     """Say which folds are in, and why rows are missing if any are."""
-    missing = [fold for fold in run.folds.numbers if fold not in finished]
+    missing = [fold for fold in run.numbers if fold not in finished]
     reasons = []
     if missing:
         reasons.append(f"folds {', '.join(map(str, missing))} are not trained yet")
@@ -108,18 +130,10 @@ def _coverage(run: Run, finished: list[int]) -> dict[str, Any]:
     validated = sum(len(run.folds.valid_rows(fold)) for fold in run.folds.numbers)
     if validated < len(run.folds.ids):
         reasons.append(f"the folds validate {validated} of {len(run.folds.ids)} rows")
-    return {"folds": finished, "of": list(run.folds.numbers), "missing": "; ".join(reasons)}
+    done, of = ([run.label(n) for n in numbers] for numbers in (finished, run.numbers))
+    return {"folds": done, "of": of, "missing": "; ".join(reasons)}
 
 
 def _labels(run: Run, predictions: Predictions) -> np.ndarray:
     position = {name: i for i, name in enumerate(run.data.train.ids.tolist())}
     return run.data.labels[[position[name] for name in predictions.ids.tolist()]]
-
-
-def _warnings(run: Run) -> list[str]:
-    warnings = []
-    if run.recipe.training.checkpoint == "best":
-        warnings.append("selected-in-fold: each epoch was chosen on the fold that it is scored on")
-    if run.recipe.data.limit is not None:
-        warnings.append(f"limited: a smoke run on LIMIT={run.recipe.data.limit} rows")
-    return warnings

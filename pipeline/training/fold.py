@@ -5,7 +5,6 @@ id), so that an epoch depends on the weights it starts from and on nothing that 
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +15,22 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pipeline.artifacts.files import write_json, write_with
-from pipeline.artifacts.hashing import json_hash, stable_int
+from pipeline.artifacts.hashing import stable_int
 from pipeline.artifacts.predictions import Predictions, probabilities
-from pipeline.competition import CompetitionData
-from pipeline.config.recipe import Recipe
 from pipeline.decisions.rules import default_rule
 from pipeline.errors import PodiumError
 from pipeline.images.augment import Augmenter, Evaluator
 from pipeline.images.batches import Batches, Images, loader
-from pipeline.images.cache import Pixels
 from pipeline.metrics import Metric
 from pipeline.training import checkpoint
 from pipeline.training.device import resolve
 from pipeline.training.history import write_history
+from pipeline.training.job import FoldJob
 from pipeline.training.loop import Epoch, Learner, Normalise, predict, train_epoch
 from pipeline.training.optim import build_ema, build_loss, build_optimizer
-from pipeline.training.zoo import build_model, normalisation, parameter_count
+from pipeline.training.zoo import build_model, normalisation, parameter_count, weights_note
 
 DONE = "fold.json"  # written last: a fold that has it is finished
-
-
-@dataclass(frozen=True)
-class FoldJob:
-    """All that decides a fold's artefacts. Row numbers count through train, then test.
-
-    `parts` names the rows to predict when training is over: `valid`, `test` and, where the folds
-    keep one apart, `local-test`.
-    """
-
-    folder: Path
-    fold: int
-    recipe: Recipe
-    data: CompetitionData
-    pixels: Pixels
-    train: np.ndarray
-    parts: dict[str, np.ndarray]
-    meta: dict[str, Any]
-
-    @property
-    def ids(self) -> np.ndarray:
-        return np.concatenate([self.data.train.ids, self.data.test.ids])
-
-    @property
-    def identity(self) -> str:
-        """Changes with anything that decides the weights; keeps foreign checkpoints out."""
-        rows = [self.ids[self.train].tolist(), self.recipe.hash, self.fold, self.meta]
-        return json_hash(rows)
 
 
 def is_finished(folder: Path) -> bool:
@@ -91,9 +60,7 @@ class FoldSession:
             job.train, recipe.training.batch_size, (recipe.training.seed, job.fold)
         )
         if not len(self.batches):
-            raise PodiumError(
-                f"fold {job.fold}: no rows to train on; make other folds, or drop LIMIT"
-            )
+            raise PodiumError(f"{job.title}: no rows to train on; make other folds, or drop LIMIT")
         self.steps = len(self.batches) * recipe.training.epochs
         scaler = torch.amp.GradScaler(self.setup.kind, enabled=self.setup.precision == "float16")
         self.learner = Learner(
@@ -103,6 +70,8 @@ class FoldSession:
             scaler,
             build_loss(job.data.competition.task, recipe.loss.label_smoothing),
         )
+        weights = job.loss_weights()
+        self.weights = None if weights is None else torch.from_numpy(weights)
         self.pin = self.setup.kind == "cuda"
         self.loaders: dict[str, DataLoader] = {}
         self.last = job.folder / "last.pt"
@@ -119,13 +88,13 @@ class FoldSession:
         targets = torch.from_numpy(self.job.data.labels)
         saved = time.perf_counter()
         epochs = range(len(self.history), recipe.training.epochs)
-        bar = tqdm(epochs, f"fold {self.job.fold}", unit="epoch", disable=None, leave=False)
+        bar = tqdm(epochs, self.job.title, unit="epoch", disable=None, leave=False)
         for number in bar:
             torch.manual_seed(_seed(recipe.training.seed, self.job.fold, number))
             self.batches.epoch = number
             context = recipe, self.setup, self.normalise, self.steps
             started = time.perf_counter()
-            epoch = train_epoch(self.learner, batches, targets, *context)
+            epoch = train_epoch(self.learner, batches, targets, *context, self.weights)
             self._record(number, epoch, started)
             bar.set_postfix_str(f"{self.metric.name} {_shown(self.history[-1]['valid_score'])}")
             write_history(self.job.folder / "history.csv", self.history)
@@ -137,17 +106,14 @@ class FoldSession:
 
     def _record(self, number: int, epoch: Epoch, started: float) -> None:
         """Validate on the fold and add a line to the history; keep the best epoch if asked to."""
-        rows = self.job.parts["valid"]
-        logits = self.predict("valid")
-        truth = torch.from_numpy(self.job.data.labels[rows])
-        score = self._score(rows, logits)
+        valid_loss, score = self._validate()
         self.history.append(
             {
                 "epoch": number + 1,
                 "lr": epoch.lr,
                 "train_loss": epoch.loss,
                 "train_score": self._score(epoch.rows, epoch.logits),
-                "valid_loss": self.learner.loss(torch.from_numpy(logits), truth).item(),
+                "valid_loss": valid_loss,
                 "valid_score": score,
                 "seconds": time.perf_counter() - started,
                 "images_per_second": len(epoch.rows) / epoch.seconds,
@@ -159,10 +125,30 @@ class FoldSession:
             weights = {k: v.clone() for k, v in self.learner.judged.state_dict().items()}
             self.best = {"epoch": number + 1, "score": score, "weights": weights}
 
+    def _validate(self) -> tuple[float | None, float | None]:
+        """Return loss and score of the fold's rows; None where it has none, as in a refit."""
+        rows = self.job.parts.get("valid", np.array([], np.int64))
+        if not len(rows):
+            return None, None
+        logits = self.predict("valid")
+        truth = torch.from_numpy(self.job.data.labels[rows])
+        loss = self.learner.loss(torch.from_numpy(logits), truth).item()
+        return loss, self._score(rows, logits)
+
     def predict(self, part: str) -> np.ndarray:
-        """Return logits (n, c) of the rows of a part, by the weights that are kept."""
+        """Return logits (n, c) of the rows of a part, by the weights that are kept; rows without a
+        picture get the classes' frequencies."""
+        rows = self.job.parts[part]
+        pictured = self.job.pictured[rows]
+        logits = np.tile(self.job.prior_logits, (len(rows), 1))
+        if pictured.any():
+            logits[pictured] = self._seen(part, rows[pictured])
+        return logits
+
+    def _seen(self, part: str, rows: np.ndarray) -> np.ndarray:
+        """Return the network's logits of rows that have a picture."""
         if part not in self.loaders:  # kept, so that its workers start once
-            recipe, rows = self.job.recipe, self.job.parts[part]
+            recipe = self.job.recipe
             images = Images(self.job.pixels, self.job.ids, Evaluator(recipe.image))
             batches = Batches(rows, 2 * recipe.training.batch_size, None)
             self.loaders[part] = loader(images, batches, self.setup.workers, self.pin)
@@ -171,7 +157,7 @@ class FoldSession:
 
     def finish(self) -> dict[str, Any]:
         """Write weights, predictions and, last of all, the record that says the fold is done."""
-        job, started = self.job, time.perf_counter()
+        job, started, score = self.job, time.perf_counter(), None
         if self.best is not None:
             self.learner.judged.load_state_dict(self.best["weights"])
         for part, rows in job.parts.items():
@@ -184,7 +170,8 @@ class FoldSession:
             if part == "valid":
                 score = self._score(rows, logits)
         weights = {k: v.contiguous() for k, v in self.learner.judged.state_dict().items()}
-        write_with(job.folder / "model.safetensors", lambda path: save_file(weights, path))
+        note = weights_note(job.recipe, job.data.classes)
+        write_with(job.folder / "model.safetensors", lambda path: save_file(weights, path, note))
         seconds = sum(line["seconds"] for line in self.history) + time.perf_counter() - started
         record = {
             "fold": job.fold,

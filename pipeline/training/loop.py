@@ -67,8 +67,10 @@ def train_epoch(
     setup: Setup,
     normalise: Normalise,
     steps: int,
+    weights: torch.Tensor | None = None,
 ) -> Epoch:
-    """Train for one pass over `batches`; `targets` are all rows' labels, `steps` the run's."""
+    """Train for one pass over `batches`; `targets` are all rows' labels, `weights` those of their
+    losses, `steps` the run's."""
     learner.model.train()
     losses, rows, logits, started = [], [], [], time.perf_counter()
     lr = recipe.optimizer.lr
@@ -77,7 +79,8 @@ def train_epoch(
         for group in learner.optimizer.param_groups:
             group["lr"] = lr
         wanted = targets[batch_rows].to(setup.device, non_blocking=True)
-        loss, output = train_step(learner, normalise(images), wanted, recipe, setup)
+        weighing = None if weights is None else weights[batch_rows].to(setup.device)
+        loss, output = train_step(learner, normalise(images), wanted, recipe, setup, weighing)
         losses.append(loss.detach() * len(batch_rows))
         rows.append(batch_rows)
         logits.append(output.detach())
@@ -93,14 +96,19 @@ def train_epoch(
 
 
 def train_step(
-    learner: Learner, images: torch.Tensor, targets: torch.Tensor, recipe: Recipe, setup: Setup
+    learner: Learner,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    recipe: Recipe,
+    setup: Setup,
+    weights: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Take one optimiser step; return the batch's loss () and logits (b, c) on the device."""
     learner.optimizer.zero_grad(set_to_none=True)
     with setup.autocast():
         output = learner.model(images)
     output = output.float()
-    loss = learner.loss(output, targets)
+    loss = learner.loss(output, targets, weights)
     learner.scaler.scale(loss).backward()
     if recipe.optimizer.clip_norm is not None:
         learner.scaler.unscale_(learner.optimizer)

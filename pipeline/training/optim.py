@@ -1,7 +1,7 @@
 """Optimiser, learning-rate schedule, loss and weight average of a recipe."""
 
 import math
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from timm.optim import param_groups_weight_decay
@@ -11,7 +11,17 @@ from torch.nn import functional as F
 
 from pipeline.config.recipe import Optimizer, Recipe, Schedule
 
-LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+class LossFunction(Protocol):
+    """The mean over a batch of each row's loss times its weight, where there are weights (b,).
+
+    The sum is divided by the number of rows and not by that of their weights: the weights of one
+    row would cancel in a batch of its own.
+    """
+
+    def __call__(
+        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor: ...
 
 
 def build_optimizer(config: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
@@ -40,14 +50,25 @@ def lr_factor(schedule: Schedule, step: int, steps: int) -> float:
 
 def build_loss(task: str, smoothing: float) -> LossFunction:
     """Return the mean loss over a batch of logits (b, c) and targets (b,) int64 or (b, c) int8."""
-    if task == "multiclass":
-        return nn.CrossEntropyLoss(label_smoothing=smoothing)
 
-    def bce(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def cross_entropy(
+        logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if weights is None:
+            return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        each = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+        return (weights * each).mean()
+
+    def bce(
+        logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
         soft = targets.to(logits.dtype) * (1 - smoothing) + 0.5 * smoothing
-        return F.binary_cross_entropy_with_logits(logits, soft)
+        if weights is None:
+            return F.binary_cross_entropy_with_logits(logits, soft)
+        each = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")  # (b, c)
+        return (weights * each.mean(dim=1)).mean()
 
-    return bce
+    return cross_entropy if task == "multiclass" else bce
 
 
 def build_ema(recipe: Recipe, model: nn.Module, steps: int) -> ModelEmaV3 | None:

@@ -4,7 +4,7 @@ import contextlib
 import platform
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts.files import read_object, write_json
-from pipeline.artifacts.hashing import stable_int
 from pipeline.artifacts.locks import lock
 from pipeline.competition import CompetitionData
-from pipeline.config.recipe import Recipe
-from pipeline.config.schema import differing
+from pipeline.config.recipe import LATER, Recipe, science_of
+from pipeline.config.schema import differing, merged
 from pipeline.errors import PodiumError
-from pipeline.folds import Folds
-from pipeline.images.cache import open_rows
-from pipeline.training.fold import FoldJob, is_finished
+from pipeline.folds import Folds, Splits
+from pipeline.images.cache import Pixels
+from pipeline.training.fold import is_finished
+from pipeline.training.job import FoldJob
+from pipeline.training.parts import Parts
+from pipeline.training.zoo import source_of, weights_record
 
 REMEDY = "choose another NAME=, or FRESH=1 to delete it and start anew"
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "numpy")
@@ -30,13 +32,46 @@ PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-hea
 
 @dataclass(frozen=True)
 class Run:
-    """A run's name, its resolved recipe and the data and folds that it is trained on."""
+    """A run's name, its resolved recipe and the data and folds that it is trained on.
+
+    `folds` are those that all runs share, `repeats` the further ones that the recipe asks for.
+    """
 
     name: str
     recipe_name: str
     recipe: Recipe
     data: CompetitionData
     folds: Folds
+    repeats: tuple[Folds, ...] = ()
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The rows that each job trains on and validates, over all repeats."""
+        return Splits((self.folds, *self.repeats))
+
+    @cached_property
+    def parts(self) -> Parts:
+        return Parts(self.data, self.folds, self.recipe.data.limit)
+
+    @property
+    def origin(self) -> str | None:
+        """The run that this one is the refit of, if it is one."""
+        return None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What whoever reads this run's scores must know."""
+        said = []
+        if self.recipe.training.checkpoint == "best":
+            said.append("selected-in-fold: each epoch was chosen on the fold that it is scored on")
+        if self.recipe.data.limit is not None:
+            said.append(f"limited: a smoke run on LIMIT={self.recipe.data.limit} rows")
+        return said
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the jobs that the run is made of."""
+        return self.splits.numbers
 
     @cached_property
     def folder(self) -> Path:
@@ -49,13 +84,27 @@ class Run:
     @property
     def meta(self) -> dict[str, Any]:
         """What every prediction file of this run says about its origin."""
+        repeats = {"repeat_hashes": [folds.hash for folds in self.repeats]} if self.repeats else {}
         return {
             "competition": self.data.competition.name,
             "run": self.name,
             "recipe_hash": self.recipe.hash,
             "folds_hash": self.folds.hash,
             "data_hash": self.data.hash,
+            **repeats,
         }
+
+    @cached_property
+    def weights(self) -> dict[str, Any] | None:
+        """Where the first weights come from, in JSON's types; None for a start from scratch."""
+        if source_of(self.recipe) == "scratch":
+            return None
+        record = asdict(weights_record(self.recipe))
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in record.items()}
+
+    def label(self, number: int) -> int | str:
+        """What job `number` is called in records: a fold by its number."""
+        return number
 
     def fold_folder(self, fold: int) -> Path:
         return self.folder / f"fold-{fold}"
@@ -65,19 +114,32 @@ class Run:
         return self.folder.parent / ".locks" / f"{self.name}.{job}.lock"
 
     def finished_folds(self) -> list[int]:
-        return [fold for fold in self.folds.numbers if is_finished(self.fold_folder(fold))]
+        return [fold for fold in self.numbers if is_finished(self.fold_folder(fold))]
 
     def open(self, *, fresh: bool = False) -> None:
         """Make the run's folder and record, or check that the one there is of the same run."""
         with lock(self.lock_path("run"), f"run {self.name}", wait=60):
-            if fresh and self.folder.exists():
+            if self.folder.exists() and (fresh or self.outdated()):
                 self._delete()
-            if self.record_path.exists():
-                self.check_same()
-            elif self._is_foreign():
-                raise PodiumError(f"{self._shown()}: not a run (it has no run.json); " + REMEDY)
-            else:
-                write_json(self.record_path, self._identity() | {"folds": {}, "warnings": []})
+            self._check_folder()
+            if not self.record_path.exists():
+                write_json(self.record_path, self.identity() | {"folds": {}, "warnings": []})
+
+    def check_there(self) -> None:
+        """Refuse a folder that is not of this run, writing nothing."""
+        if self.folder.exists():
+            with lock(self.lock_path("run"), f"run {self.name}", wait=60):
+                self._check_folder()
+
+    def _check_folder(self) -> None:
+        if self.record_path.exists():
+            self.check_same()
+        elif self._is_foreign():
+            raise PodiumError(f"{self._shown()}: not a run (it has no run.json); " + REMEDY)
+
+    def outdated(self) -> bool:
+        """Whether what is there is to be made anew, because what it was made from has changed."""
+        return False
 
     def _is_foreign(self) -> bool:
         """Whether the folder holds anything but what a kill in the first write leaves behind."""
@@ -86,44 +148,60 @@ class Run:
         return any(path.suffix != ".tmp" for path in self.folder.iterdir())
 
     def _delete(self) -> None:
-        """Delete the folder under the locks of all its folds, so that nobody works in it."""
-        there = [path.name.removeprefix("fold-") for path in self.folder.glob("fold-*")]
-        folds = {*self.folds.numbers, *(int(name) for name in there if name.isdecimal())}
+        """Delete the folder under the locks of all its jobs, so that nobody works in it."""
+        names = {self.fold_folder(number).name for number in self.numbers}
+        names |= {path.name for path in self.folder.glob("fold-*")}  # those of former folds too
         with contextlib.ExitStack() as held:
-            for fold in sorted(folds):  # those of former folds too
-                held.enter_context(self.lock_fold(fold))
+            for name in sorted(names):
+                held.enter_context(self.lock_job(name))
             shutil.rmtree(self.folder)
 
-    def lock_fold(self, fold: int) -> contextlib.AbstractContextManager[None]:
-        return lock(self.lock_path(f"fold-{fold}"), f"fold {fold} of run {self.name}")
+    def lock_job(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Hold the lock of the job in the folder `name`, 'fold-3' for example."""
+        return lock(self.lock_path(name), f"{name.replace('-', ' ')} of run {self.name}")
 
     def check_same(self) -> None:
         """Refuse to go on in a folder whose run differs, saying how it differs."""
-        new, remedy = self.meta | {"metric": self.data.metric.name}, REMEDY
-        old = read_object(self.record_path, (*self.meta, "recipe"), remedy)
+        new, remedy = self.meta | {"metric": self.data.metric.identity}, REMEDY
+        keys = new.keys() - {"metric", "repeat_hashes", "refit_of"}
+        old = read_object(self.record_path, sorted(keys | {"recipe"}), remedy)
+        if old.get("refit_of") != self.origin:
+            what = f"the refit of {old['refit_of']}" if "refit_of" in old else "a run of its own"
+            raise PodiumError(f"{self._shown()}: {what}; {remedy}")
         if old.get("recipe_hash") != new["recipe_hash"]:
-            old_science = {
-                k: v for k, v in old["recipe"].items() if k not in ("runtime", "describe")
-            }
-            keys = "; ".join(differing(old_science, self.recipe.science())) or "its hash"
-            raise PodiumError(f"{self._shown()}: trained by another recipe ({keys}); {remedy}")
+            was = science_of(old["recipe"]) if isinstance(old["recipe"], dict) else {}
+            both = [merged(LATER, science) for science in (was, self.recipe.science())]
+            how = "; ".join(differing(*both)) or "its hash"
+            raise PodiumError(f"{self._shown()}: trained by another recipe ({how}); {remedy}")
         judged = [("metric", "a metric that chose its epochs")]
         checks = judged if self.recipe.training.checkpoint == "best" else []
-        checks += [("folds_hash", "folds"), ("data_hash", "labels, ids or pictures")]
+        checks += [("folds_hash", "folds"), ("repeat_hashes", "repeated folds")]
+        checks += [("data_hash", "labels, ids or pictures")]
         for key, what in checks:
-            if old.get(key) != new[key]:
-                pair = f"{old.get(key)} -> {new[key]}"
+            if old.get(key) != new.get(key):
+                pair = f"{old.get(key)} -> {new.get(key)}"
                 raise PodiumError(f"{self._shown()}: trained with other {what} ({pair}); {remedy}")
+        self._check_weights(old.get("weights"))
 
-    def _identity(self) -> dict[str, Any]:
+    def _check_weights(self, old: dict[str, Any] | None) -> None:
+        """Refuse other first weights than those of the folds that are there."""
+        new = self.weights
+        if not isinstance(old, dict) or new is None:  # a run made before they were recorded
+            return
+        if any(old.get(key) != value for key, value in new.items() if key != "said"):
+            pair = f"{old.get('said')} -> {new['said']}"
+            raise PodiumError(f"{self._shown()}: began from other weights ({pair}); {REMEDY}")
+
+    def identity(self) -> dict[str, Any]:
         return {
             **self.meta,
-            "metric": self.data.metric.name,
+            "metric": self.data.metric.identity,
             "arch": self.recipe.model.arch,
             "recipe_name": self.recipe_name,
             "seed": self.recipe.training.seed,
             "seedless_hash": self.recipe.seedless_hash,
             "recipe": self.recipe.model_dump(mode="json"),
+            **({"weights": self.weights} if self.weights else {}),
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
             "git_commit": git_commit(self.data.project.root),
             "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
@@ -132,59 +210,26 @@ class Run:
     def _shown(self) -> str:
         return self.data.project.shown(self.folder)
 
+    def check_trainable(self) -> None:
+        """Refuse what cannot be trained, before anything is written."""
+        self.parts.check(self.recipe.image.crop)
+
     def jobs(self, only: list[int] | None) -> tuple[list[FoldJob], str]:
-        """Return the jobs of the folds asked for, and where their pictures come from."""
-        data, crop = self.data, self.recipe.image.crop
-        if crop.kind == "box" and crop.columns != data.competition.crop.columns:
-            raise PodiumError(
-                f"image.crop.columns: {crop.columns} are not the columns that the competition's "
-                f"`crop` names ({data.competition.crop.columns}); set the box there"
-            )
-        boxes = None
-        if data.train.boxes is not None and data.test.boxes is not None:
-            boxes = np.concatenate([data.train.boxes, data.test.boxes])
-        paths, folds = [*data.train.images, *data.test.images], self.folds
-        rows = np.concatenate([np.flatnonzero(self._limit_keeps), self._test_rows()])
-        cache = data.project.cache, paths, boxes, rows
-        pixels, said = open_rows(*cache, self.recipe.image, data.competition.name)
-        jobs = []
-        for fold in folds.numbers if only is None else only:
-            parts = {"valid": self.kept(folds.valid_rows(fold)), "test": self._test_rows()}
-            if len(folds.test_rows):
-                parts["local-test"] = self.kept(folds.test_rows)
-            train = self.kept(folds.train_rows(fold))
-            folder = self.fold_folder(fold)
-            jobs.append(FoldJob(folder, fold, self.recipe, data, pixels, train, parts, self.meta))
-        return jobs, said
+        """Return the jobs of the numbers asked for, and where their pictures come from."""
+        self.check_trainable()
+        pixels, said = self.parts.open(self.recipe.image)
+        return [self._job(n, pixels) for n in (self.numbers if only is None else only)], said
 
-    def kept(self, rows: np.ndarray) -> np.ndarray:
-        """Return those of the training rows that LIMIT keeps."""
-        return rows[self._limit_keeps[rows]]
+    def _job(self, number: int, pixels: Pixels) -> FoldJob:
+        train = self.parts.trained(self.splits.train_rows(number))
+        parts = {"valid": self.parts.kept(self.splits.valid_rows(number)), **self.apart()}
+        name = self.fold_folder(number)
+        return FoldJob(name, number, self.recipe, self.data, pixels, train, parts, self.meta)
 
-    @cached_property
-    def _limit_keeps(self) -> np.ndarray:
-        """Which training rows LIMIT keeps, (n,) bool: the same share of every fold."""
-        share, keeps = self._share(len(self.data.train)), np.zeros(len(self.data.train), bool)
-        for fold in np.unique(self.folds.fold):
-            rows = np.flatnonzero(self.folds.fold == fold)
-            keeps[_limited(rows, self.data.train.ids[rows], share)] = True
-        return keeps
-
-    def _test_rows(self) -> np.ndarray:
-        rows, ids = np.arange(len(self.data.test)), self.data.test.ids
-        return len(self.data.train) + _limited(rows, ids, self._share(len(rows)))
-
-    def _share(self, rows: int) -> float:
-        limit = self.recipe.data.limit
-        return 1.0 if limit is None else min(1.0, limit / rows)
-
-
-def _limited(rows: np.ndarray, ids: np.ndarray, share: float) -> np.ndarray:
-    """Return a share of `rows`, at least two, chosen by the ids alone."""
-    if share >= 1:
-        return rows
-    order = np.argsort([stable_int(name) for name in ids.tolist()], kind="stable")
-    return np.sort(rows[order[: max(2, round(share * len(rows)))]])
+    def apart(self) -> dict[str, np.ndarray]:
+        """Return the rows that every job predicts and none trains on, by part."""
+        local = self.parts.kept(self.folds.test_rows)
+        return {"test": self.parts.test, **({"local-test": local} if len(local) else {})}
 
 
 def git_commit(root: Path) -> str | None:

@@ -6,12 +6,23 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from pipeline.competition import CompetitionData, load_data
+from pipeline.competition.absent import sentence
 from pipeline.config.project import Project
 from pipeline.config.recipe import Recipe, load_recipe, run_name
 from pipeline.errors import Busy, PodiumError
-from pipeline.folds import Folds, load_shared, make_shared
+from pipeline.folds import (
+    Folds,
+    draft_shared,
+    draft_splits,
+    load_shared,
+    make_shared,
+    make_splits,
+)
 from pipeline.training.assemble import Summary, assemble
-from pipeline.training.fold import FoldJob, is_finished, train_fold
+from pipeline.training.fold import is_finished, train_fold
+from pipeline.training.heads import check_head
+from pipeline.training.job import FoldJob
+from pipeline.training.refit import Refit, refit_name
 from pipeline.training.run import Run
 from pipeline.training.zoo import build_model, check_arch, check_weights
 
@@ -27,7 +38,10 @@ def one_after_another(work: Callable[[FoldJob], None], jobs: Sequence[FoldJob]) 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What `make train` was asked for; names as in the Makefile."""
+    """What `make train` was asked for; names as in the Makefile.
+
+    `refit`: after its folds, each run gets one more model, trained on all rows (`refit.py`).
+    """
 
     comp: str
     arch: Sequence[str]
@@ -38,6 +52,7 @@ class TrainRequest:
     only: Sequence[int] = ()
     limit: int | None = None
     fresh: bool = False
+    refit: bool = False
     execute: Executor = field(default=one_after_another)
 
 
@@ -60,16 +75,60 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
             f"{len(request.seed)} seeds; leave NAME out"
         )
     data = load_data(project, request.comp)
+    if data.absent:
+        say(sentence(project, request.comp, data.absent, data.competition.missing_images))
     recipes = [_recipe(data, request, a, s) for a in request.arch for s in request.seed]
     for _, recipe in recipes:
         check_weights(recipe)
-    folds = shared_folds(data, say)  # after the recipes, whose faults leave nothing behind
-    unknown = [fold for fold in request.only if fold not in folds.numbers]
-    if unknown:
-        known = ", ".join(map(str, folds.numbers))
-        raise PodiumError(f"ONLY: there is no fold {unknown[0]}; the folds are {known}")
-    runs = [Run(name, request.recipe, recipe, data, folds) for name, recipe in recipes]
-    return [_train_run(run, request, say) for run in runs]
+        check_head(recipe, data.competition.task, len(data.classes), _is_ordered(data))
+    _check_drafts(data, recipes, request)  # whatever is refused leaves nothing behind
+    folds = shared_folds(data, say)
+    runs = [_run(data, folds, request, *named, say) for named in recipes]
+    return [summary for run in runs for summary in _train_run(run, request, say)]
+
+
+def _is_ordered(data: CompetitionData) -> bool:
+    """Whether the competition knows an order of its classes: it lists them, or they are numbers."""
+    return data.competition.classes is not None or all(name.isdecimal() for name in data.classes)
+
+
+def _check_drafts(
+    data: CompetitionData, recipes: list[tuple[str, Recipe]], request: TrainRequest
+) -> None:
+    """Refuse what cannot be trained, on the folds that are there or would be made."""
+    folds = draft_shared(data)
+    for name, recipe in recipes:
+        repeats = draft_splits(data, folds, recipe.training.repeats).repeats[1:]
+        run = Run(name, request.recipe, recipe, data, folds, repeats)
+        unknown = [number for number in request.only if number not in run.numbers]
+        if unknown:
+            raise PodiumError(
+                f"ONLY: there is no fold {unknown[0]}; the folds are {_listed(run.numbers)}"
+            )
+        if not request.fresh:
+            run.check_there()
+        finished = [] if request.fresh else run.finished_folds()
+        left = [n for n in run.numbers if n not in finished]
+        if request.refit:
+            refit_name(name)  # a name that would be too long
+            untrained = [n for n in left if request.only and n not in request.only]
+            if untrained:
+                raise PodiumError(
+                    f"REFIT: needs all folds of {name}, but ONLY= leaves out {_listed(untrained)}; "
+                    "train without ONLY"
+                )
+        if left:
+            run.check_trainable()
+
+
+def _run(
+    data: CompetitionData, folds: Folds, request: TrainRequest, name: str, recipe: Recipe, say: Say
+) -> Run:
+    """Return a run on the shared folds; make the repeats of these that it lacks."""
+    splits, made = make_splits(data, folds, recipe.training.repeats)
+    for path in made:
+        say(f"folds: made {data.project.shown(path)}, the same rows dealt by another seed")
+    return Run(name, request.recipe, recipe, data, folds, splits.repeats[1:])
 
 
 def shared_folds(data: CompetitionData, say: Say) -> Folds:
@@ -99,40 +158,72 @@ def _recipe(
     return run_name(request.recipe, recipe, request.overrides, request.name), recipe
 
 
-def _train_run(run: Run, request: TrainRequest, say: Say) -> Summary:
+def _train_run(run: Run, request: TrainRequest, say: Say) -> list[Summary]:
+    """Train what is missing of a run and, if asked for, its refit; return their summaries."""
     if request.fresh:  # what cannot be trained must not cost the run that is there
         run.jobs(None)
         build_model(run.recipe, len(run.data.classes))
     run.open(fresh=request.fresh)
-    wanted = sorted(set(request.only)) or list(run.folds.numbers)
-    missing = [fold for fold in wanted if not is_finished(run.fold_folder(fold))]
-    if missing:
-        jobs, pixels = run.jobs(missing)
-        say(f"{run.name}: {len(missing)} of {len(run.folds.numbers)} folds to train; {pixels}")
-        busy: list[str] = []
-        request.execute(lambda job: _work(run, job, busy, say), jobs)
-        if len(busy) == len(missing):
-            raise Busy(busy[0])
-    else:
-        say(f"{run.name}: nothing to train, folds {_listed(wanted)} are finished")
-    return assemble(run)
+    _train_missing(run, sorted(set(request.only)) or run.numbers, request.execute, say)
+    summary = assemble(run)
+    return [summary, _train_refit(run, summary, request, say)] if request.refit else [summary]
+
+
+def _train_missing(run: Run, wanted: list[int], execute: Executor, say: Say) -> None:
+    missing = [number for number in wanted if not is_finished(run.fold_folder(number))]
+    what = _listed(run.label(number) for number in wanted)
+    if not missing:
+        done = f"{what} is finished" if run.origin else f"folds {what} are finished"
+        say(f"{run.name}: nothing to train, {done}")
+        return
+    jobs, pixels = run.jobs(missing)
+    if run.weights:
+        say(f"{run.name}: {run.weights['said']}")
+    todo = f"{len(missing)} of {len(run.numbers)} folds"
+    if run.origin:
+        todo = f"{len(jobs[0].train):,} rows, {run.recipe.training.epochs} epochs"
+    say(f"{run.name}: {todo} to train; {pixels}")
+    busy: list[str] = []
+    execute(lambda job: _work(run, job, busy, say), jobs)
+    if len(busy) == len(missing):
+        raise Busy(busy[0])
+
+
+def _train_refit(run: Run, summary: Summary, request: TrainRequest, say: Say) -> Summary:
+    """Train the refit of a run whose folds are finished."""
+    if not summary.complete:
+        raise PodiumError(
+            f"REFIT: needs all folds of {run.name}, but some are in work elsewhere; run the same "
+            "command again when they are finished"
+        )
+    refit = Refit.of(run, summary)
+    refit.refuse_foreign()
+    outdated = refit.outdated() and not request.fresh
+    if outdated:
+        say(f"{refit.name}: made anew, since {run.name} has other out-of-fold predictions now")
+    if request.fresh or outdated or not refit.finished_folds():
+        refit.check_trainable()
+    refit.open(fresh=request.fresh)
+    _train_missing(refit, refit.numbers, request.execute, say)
+    return refit.assemble()
 
 
 def _work(run: Run, job: FoldJob, busy: list[str], say: Say) -> None:
     """Train one fold under its lock; one that another process works on is left to it."""
     try:
-        with run.lock_fold(job.fold):
+        with run.lock_job(job.folder.name):
             run.check_same()  # another process may have started it anew meanwhile
             if not is_finished(job.folder):
                 record = train_fold(job)
-                score = "-" if record["score"] is None else f"{record['score']:.4f}"
+                score = "" if run.origin else " -"
+                score = score if record["score"] is None else f" {record['score']:.4f}"
                 resumed = record["resumed_at_epoch"]
                 note = f", resumed after epoch {resumed}" if resumed else ""
-                say(f"{run.name}: fold {job.fold} {score} in {record['seconds']:.0f} s{note}")
+                say(f"{run.name}: {job.title}{score} in {record['seconds']:.0f} s{note}")
     except Busy as error:
         busy.append(str(error))
-        say(f"{run.name}: fold {job.fold} left out: {error}")
+        say(f"{run.name}: {job.title} left out: {error}")
 
 
-def _listed(numbers: Iterable[int]) -> str:
+def _listed(numbers: Iterable[int | str]) -> str:
     return ", ".join(map(str, numbers))

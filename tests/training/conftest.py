@@ -116,6 +116,35 @@ def whole_sets(tmp_path_factory) -> Summary:
     return run_tiny(new_project(tmp_path_factory.mktemp("sets") / "project"), "sets")
 
 
+def with_refit(
+    project: Project, comp: str = "kinds", say: Callable[[str], None] = str, **options: Any
+) -> list[Summary]:
+    """Train run `r` and its refit; return both summaries."""
+    overrides = {"name": "r", "recipe": "tiny", "refit": True, **options}
+    return train(project, TrainRequest(comp, ["lenet"], **overrides), say)
+
+
+@pytest.fixture
+def refit_tiny() -> Callable[..., list[Summary]]:
+    return with_refit
+
+
+@pytest.fixture(scope="session")
+def refitted(tmp_path_factory) -> list[Summary]:
+    """The run of `kinds` and its refit that nothing interrupts; not to be changed."""
+    return with_refit(new_project(tmp_path_factory.mktemp("refit") / "project"))
+
+
+@pytest.fixture(scope="session")
+def twice(tmp_path_factory) -> dict[str, Summary]:
+    """The runs of both competitions with two repeats that nothing interrupts."""
+    made = {}
+    for comp in COMPETITIONS:
+        project = new_project(tmp_path_factory.mktemp("twice") / "project")
+        made[comp] = run_tiny(project, comp, overrides="training.repeats=2")
+    return made
+
+
 @pytest.fixture
 def artefacts() -> Callable[[Path], dict[str, str]]:
     """Hash what a run's folder holds in predictions and weights, by path."""
@@ -184,3 +213,25 @@ def held_elsewhere() -> Callable[[Path], contextlib.AbstractContextManager[None]
             process.stdin.close()
 
     return hold
+
+
+@pytest.fixture
+def configure() -> Callable[..., None]:
+    """Change keys of a competition's YAML."""
+
+    def change(project: Project, comp: str, **keys: Any) -> None:
+        path = project.competition(comp)
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | keys))
+
+    return change
+
+
+@pytest.fixture
+def edit_table() -> Callable[..., None]:
+    """Add columns to a table of a competition, or replace them."""
+
+    def change(project: Project, comp: str, table: str = "train", **columns: Any) -> None:
+        path = project.data(comp) / f"{table}.csv"
+        pd.read_csv(path).assign(**columns).to_csv(path, index=False)
+
+    return change

@@ -178,8 +178,9 @@ def test_the_spread_does_not_decay(name):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_run_with_a_head(head, project, train_tiny):
+def test_a_run_with_a_head(head, project, train_tiny, configure):
     """Check a whole run: folds, average, files and probabilities of every class."""
+    configure(project, "kinds", classes=["cat", "dog", "eel"])
     summary = train_tiny(project, overrides=f"model.head={head}")
     folder = project.run("kinds", "r")
     oof = Predictions.load(folder / "oof.npz")

@@ -1,0 +1,134 @@
+"""A refit: one more model on all rows, as long as the folds found right, as a run of its own.
+
+Its test predictions are those of the one model. It has no rows to be judged on: the out-of-fold
+predictions of its run stand for it, and a rule that is fitted on them applies to its answers.
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts.files import file_hash, read_object
+from pipeline.artifacts.hashing import json_hash
+from pipeline.artifacts.predictions import Predictions
+from pipeline.config.project import checked_name
+from pipeline.config.recipe import Recipe
+from pipeline.errors import PodiumError
+from pipeline.images.cache import Pixels
+from pipeline.training.assemble import Summary, assemble
+from pipeline.training.job import FoldJob
+from pipeline.training.run import REMEDY, Run
+
+REFIT = "refit"  # the folder of its one job
+
+
+@dataclass(frozen=True)
+class Refit(Run):
+    """The run that trains `base`, whose folds are finished, on all rows but the local test split.
+
+    `oof_hash` is of the base's `oof.npz`: with other ones, the refit is made anew.
+    """
+
+    base: Run = field(kw_only=True)
+    oof_hash: str = field(kw_only=True)
+
+    @classmethod
+    def of(cls, base: Run, summary: Summary) -> "Refit":
+        """Return the refit of a finished run."""
+        recipe = settled_recipe(base.recipe, list(summary.record["folds"].values()))
+        same = base.recipe_name, recipe, base.data, base.folds, base.repeats
+        oof_hash = file_hash(base.folder / "oof.npz")
+        return cls(refit_name(base.name), *same, base=base, oof_hash=oof_hash)
+
+    @property
+    def origin(self) -> str:
+        return self.base.name
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.base.warnings  # of the scores, which are the base's
+
+    @property
+    def numbers(self) -> list[int]:
+        """The one job's number comes after those of all folds, and so do its seeds."""
+        return [len(self.splits.numbers)]
+
+    def label(self, number: int) -> str:
+        return REFIT
+
+    def fold_folder(self, fold: int) -> Path:
+        return self.folder / REFIT
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        return super().meta | {"refit_of": self.base.name}
+
+    def outdated(self) -> bool:
+        """Whether the folder holds a refit from other out-of-fold predictions of the same run."""
+        if not self.record_path.exists():
+            return False
+        old = read_object(self.record_path, (), REMEDY)
+        return old.get("refit_of") == self.origin and old.get("oof_hash") != self.oof_hash
+
+    def refuse_foreign(self) -> None:
+        """Refuse a folder of this name that is a run of its own, which FRESH=1 must not delete."""
+        foreign = self._is_foreign()
+        if self.record_path.exists():
+            foreign = read_object(self.record_path, (), REMEDY).get("refit_of") != self.origin
+        if foreign:
+            raise PodiumError(
+                f"{self._shown()}: not the refit of {self.origin}; rename that folder, or train "
+                f"{self.origin} under another NAME="
+            )
+
+    def check_same(self) -> None:
+        super().check_same()
+        if self.outdated():  # a process that refits a newer base took the folder over
+            raise PodiumError(
+                f"{self._shown()}: {self.origin} was trained anew meanwhile; run the same command "
+                "again"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {
+            "seedless_hash": json_hash([REFIT, self.base.recipe.seedless_hash]),
+            "refit_of": self.origin,
+            "oof_hash": self.oof_hash,
+        }
+
+    def _job(self, number: int, pixels: Pixels) -> FoldJob:
+        train = self.parts.trained(self.folds.refit_rows)
+        same = self.recipe, self.data, pixels, train, self.apart(), self.meta
+        return FoldJob(self.fold_folder(number), number, *same)
+
+    def assemble(self) -> Summary:
+        """Write the run's predictions and record; its out-of-fold ones are the base's."""
+        path = self.base.folder / "oof.npz"
+        oof = Predictions.load(path, "run the same command again: finished folds are kept")
+        if file_hash(path) != self.oof_hash:
+            raise PodiumError(f"{path}: made anew meanwhile; run the same command again")
+        meta = oof.meta | self.meta
+        return assemble(self, Predictions(oof.ids, oof.classes, oof.logits, oof.probs, meta))
+
+
+def refit_name(run: str) -> str:
+    """Return the name of the refit of a run."""
+    return checked_name(f"{run}-refit", "NAME")
+
+
+def settled_recipe(recipe: Recipe, folds: list[dict[str, Any]]) -> Recipe:
+    """Return the recipe with the epochs that cross-validation settled, all of them kept.
+
+    These are the recipe's own for the checkpoint `last`. For `best` it is the median of the folds'
+    best epochs, halves rounded up; the schedule then anneals over as many.
+    """
+    epochs = recipe.training.epochs
+    best = [fold["best_epoch"] for fold in folds if fold.get("best_epoch")]
+    if recipe.training.checkpoint == "best" and best:
+        epochs = max(1, math.floor(float(np.median(best)) + 0.5))
+    training = recipe.training.model_copy(update={"epochs": epochs, "checkpoint": "last"})
+    return recipe.model_copy(update={"training": training})
