@@ -17,6 +17,7 @@ from pipeline.artifacts.predictions import Predictions, logits_of, probabilities
 from pipeline.competition import CompetitionData, load_data
 from pipeline.config.project import Project
 from pipeline.folds import Folds, load_folds, make_folds
+from pipeline.metrics import get_metric
 
 SIDE = 16  # pixels
 RECIPE = {
@@ -161,8 +162,11 @@ def write_tiny(
     tables = {"train": _table(ids[:rows], labels[:rows], names)}
     tables["test"] = pd.DataFrame({"id": ids[rows:]})
     tables["answers"] = _table(ids[rows:], labels[rows:], names)
+    default = "accuracy" if task == "multiclass" else "f1_macro"
     sample = tables["answers"].copy()
     sample.iloc[:, 1:] = "cat" if labels.ndim == 1 else 0
+    if get_metric(metric or default, task).needs == "probs":
+        sample = sample[["id"]].assign(**dict.fromkeys(names, 0.5))
     tables["sample_submission"] = sample
     public = np.where(np.arange(test) % 3 == 0, "Public", "Private")
     tables["answers"] = tables["answers"].assign(Usage=public)
@@ -171,7 +175,6 @@ def write_tiny(
     if images:
         _write_pictures(folder / "images", ids, labels)
     columns = {"id": "id", "label": "label"} if labels.ndim == 1 else {"classes": names}
-    default = "accuracy" if task == "multiclass" else "f1_macro"
     content = {
         "task": task,
         "metric": metric or default,

@@ -121,9 +121,11 @@ def test_without_a_sample_the_usual_form_is_taken(make_tiny, metric, kind):
 
 def test_one_column_for_the_probability_of_the_second_class(make_tiny):
     """Check the form of a binary competition, and that three classes do not have it."""
-    tiny = make_tiny(classes=2, metric="auc_macro")
-    assert tiny.data.sample.kind == "positive"
-    assert "needs a probability per class" in refusal(make_tiny(folder="three", metric="auc_macro"))
+    two, three = make_tiny(classes=2), make_tiny(folder="three")
+    for tiny in (two, three):
+        tiny.configure(metric="auc_macro")
+    assert two.data.sample.kind == "positive"
+    assert "needs a probability per class" in refusal(three)
 
 
 def test_the_sample_may_be_the_test_table_and_call_its_id_otherwise(make_tiny):
