@@ -112,9 +112,9 @@ def _table_row(reader: Reader, one: Absent) -> str:
 def sentence(project: Project, comp: str, absent: tuple[Absent, ...], policy: str) -> str:
     """Say how many pictures cannot be used and what becomes of their rows."""
     train = sum(one.table == "train" for one in absent)
-    what = "dropped" if policy == "drop" else "kept untrained, answered without looking at pixels"
+    what = "dropped" if policy == "drop" else "not trained on, answered without looking at pixels"
     return (
-        f"pictures: {train:,} of training rows are missing or broken ({what}), "
-        f"{len(absent) - train:,} of test rows (answered without looking at pixels): "
+        f"missing or broken pictures: {train:,} of training rows ({what}), "
+        f"{len(absent) - train:,} of test rows (answered without looking at pixels); listed in "
         f"{project.shown(list_path(project, comp))}"
     )

@@ -80,7 +80,7 @@ def _check_fields(path: Path, between: str, source: str) -> None:
         if len(header) == 1:
             _check_delimiter(path, header[0], between, source)
         for place, column in enumerate(header):
-            if not column.strip():
+            if place and not column.strip():  # the first is the index that pandas writes
                 raise PodiumError(f"{path}: row 1: column {place + 1} has no name; give it one")
             if column in header[:place]:
                 raise PodiumError(f"{path}: column {column!r} stands twice; keep one of them")

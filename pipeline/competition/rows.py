@@ -43,9 +43,8 @@ def rows_of(competition: Competition, source: Source, classes: tuple[str, ...] |
     """Return the rows of a table; training rows where `classes` are given."""
     columns, frame, path = competition.columns, source.frame, source.path
     ids = source.ids()
-    # A sample submission that stands for the test table has no column of pictures.
-    named = columns.image if columns.image in frame.columns else source.id_column
-    images = [source.shelf.find(name, path, row) for row, name in enumerate(frame[named])]
+    names = frame[source.image_column]
+    images = [source.shelf.find(name, path, row) for row, name in enumerate(names)]
     train = classes is not None
     labels = encode(frame, competition, classes, path) if classes is not None else None
     groups = _groups(frame, columns.group, path) if train and columns.group else None

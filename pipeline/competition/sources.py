@@ -21,6 +21,7 @@ class Source:
     path: Path
     frame: pd.DataFrame
     id_column: str
+    image_column: str
     shelf: Shelf
     prefix: str = ""
     weight: float = 1.0
@@ -53,7 +54,7 @@ class Reader:
         if competition.folders:
             frames = [self._class_folder(name) for name in competition.folders.train]
             frame = pd.concat(frames, ignore_index=True)
-            return [Source(self.folder, frame, "id", Shelf(self.folder.resolve()))]
+            return [Source(self.folder, frame, "id", "id", Shelf(self.folder.resolve()))]
         first = self._table(competition.tables.train, self._training_columns(), "train")
         return [first, *(self._external(external) for external in competition.external)]
 
@@ -65,11 +66,11 @@ class Reader:
         name = competition.tables.test
         if name is None:
             return None
-        columns = competition.columns
-        wanted = [*([columns.image] if columns.image else []), *(competition.crop.columns or ())]
-        if name == competition.tables.sample_submission:  # whose id column has a name of its own
-            return self._table(name, wanted, "test", sample=True)
-        return self._table(name, [columns.id, *wanted], "test")
+        columns, box = competition.columns, competition.crop.columns or ()
+        if name == competition.tables.sample_submission:  # which has names of its own, or none
+            return self._table(name, [*box], "test", sample=True)
+        wanted = [columns.id, *([columns.image] if columns.image else []), *box]
+        return self._table(name, wanted, "test")
 
     def excluded(self) -> dict[str, int]:
         """Return the ids of `exclude` and the row of each; none without that file."""
@@ -94,12 +95,13 @@ class Reader:
         return [*wanted, *(self.competition.crop.columns or ())]
 
     def _table(self, name: str, wanted: list[str], images: str, *, sample: bool = False) -> Source:
-        path = self.folder / name
+        path, columns = self.folder / name, self.competition.columns
         frame = read_csv(path, wanted, self.yaml, self.competition.tables.delimiter)
-        column = (
-            sample_id_column(frame, self.competition) if sample else self.competition.columns.id
+        column = sample_id_column(frame, self.competition) if sample else columns.id
+        image = columns.image if columns.image in frame.columns else column
+        return Source(
+            path, frame, column, image, self._shelf(self.competition.image_folder(images))
         )
-        return Source(path, frame, column, self._shelf(self.competition.image_folder(images)))
 
     def _shelf(self, images: str) -> Shelf:
         folder = (self.folder / images).resolve()
@@ -113,7 +115,8 @@ class Reader:
         frame = read_csv(path, wanted, self.yaml, self.competition.tables.delimiter)
         images = external.images or self.competition.image_folder("train")
         same = external.prefix, external.weight, True
-        return Source(path, frame, columns.id, self._shelf(images), *same)
+        image = columns.image or columns.id
+        return Source(path, frame, columns.id, image, self._shelf(images), *same)
 
     def _class_folder(self, name: str) -> pd.DataFrame:
         """Return id and label of every picture in the folders of `name`, sorted by path."""
@@ -145,8 +148,26 @@ class Reader:
                 f"{place}: no picture in it; put the test pictures there, or mend `folders.test` "
                 f"in {self.yaml}"
             )
-        frame = pd.DataFrame({"id": found}, dtype=str)
-        return Source(place, frame, "id", Shelf(self.folder.resolve()))
+        frame = pd.DataFrame({"id": self._names_in_sample(found), "image": found}, dtype=str)
+        return Source(place, frame, "id", "image", Shelf(self.folder.resolve()))
+
+    def _names_in_sample(self, found: list[str]) -> list[str]:
+        """Return the ids of test pictures: their paths, or, where the sample submission calls them
+        by their file names, with extension or without, these."""
+        tables = self.competition.tables
+        if tables.sample_submission is None or "sample_submission" not in tables.model_fields_set:
+            return found
+        path = self.folder / tables.sample_submission
+        frame = read_csv(path, [], self.yaml, tables.delimiter)
+        wanted = set(frame[sample_id_column(frame, self.competition)])
+        return next((names for names in file_names(found) if set(names) == wanted), found)
+
+
+def file_names(paths: list[str]) -> list[list[str]]:
+    """Return the file names of pictures, with extension and without, where they are unique."""
+    with_it = [path.rpartition("/")[2] for path in paths]
+    forms = [with_it, [name.rpartition(".")[0] for name in with_it]]
+    return [names for names in forms if len(set(names)) == len(names)]
 
 
 def sample_id_column(frame: pd.DataFrame, competition: Competition) -> str:

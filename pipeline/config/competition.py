@@ -32,7 +32,8 @@ class Tables(Section):
 class Folders(Section):
     """A folder per class instead of tables: `train`/CLASS/PICTURE and `test`/PICTURE below `data`.
 
-    A picture's id is its path below `data`. Several folders of training pictures are joined.
+    A picture's id is its path below `data`; of a test picture its file name, where the sample
+    submission that the YAML names does so. Several folders of training pictures are joined.
     """
 
     train: tuple[str, ...]
@@ -119,8 +120,10 @@ class Competition(Section):
                 raise ValueError("the names of the classes must be unique")
         given = [key for key in LABEL_FORMATS if getattr(columns, key)]
         if self.folders:
-            if given or self.task != "multiclass":
-                raise ValueError("`folders` name the classes: task multiclass, no label columns")
+            if columns != Columns() or self.external or self.task != "multiclass":
+                raise ValueError(
+                    "`folders` name the classes: task multiclass, no columns or tables"
+                )
         elif len(given) != 1:
             raise ValueError(f"columns needs one of label, labels, classes, not {given or 'none'}")
         elif self.task == "multiclass" and given == ["labels"]:

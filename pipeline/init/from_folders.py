@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.competition.sources import file_names
 from pipeline.errors import PodiumError
 from pipeline.init.classfolders import ClassFolders
 from pipeline.init.draft import ASSUMED_METRIC, Draft
@@ -49,7 +50,8 @@ def _classes(look: Look, train: str) -> list[str]:
 
 
 def _odd_ids(look: Look, sample: Table, test: str) -> str:
-    """Return why a sample submission cannot be used: its ids are not the test pictures' paths."""
+    """Return why a sample submission cannot be used: its ids are neither the paths nor the file
+    names of the test pictures."""
     paths = {
         f"{folder}/{name}"
         for folder, names in look.pictures.items()
@@ -57,9 +59,9 @@ def _odd_ids(look: Look, sample: Table, test: str) -> str:
         for name in names
     }
     ids = sample.frame[sample.header[0]].tolist()
-    if set(ids) == paths or not paths:
+    if not paths or set(ids) == paths or set(ids) in map(set, file_names(sorted(paths))):
         return ""
     return (
-        f"{sample.name} is not used: its ids ({ids[0]!r}) are not the paths of the test pictures "
+        f"{sample.name} is not used: its ids ({ids[0]!r}) are not those of the test pictures "
         f"({min(paths)!r}); for a submission of its form write train.csv with the columns id,label"
     )

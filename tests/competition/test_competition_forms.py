@@ -268,9 +268,51 @@ def test_folders_that_are_not_there_are_named(tmp_path, folders, words):
 def test_folders_take_no_label_columns(tmp_path):
     """Check that two ways to name the classes are refused together."""
     project = write_folders(tmp_path, ["cat/1.jpg", "dog/2.jpg"])
-    configure(project, folders={"train": "."}, columns={"label": "kind"})
-    with pytest.raises(PodiumError, match="`folders` name the classes"):
-        load_data(project, "f")
+    for columns in ({"label": "kind"}, {"group": "patient"}):
+        configure(project, folders={"train": "."}, columns=columns)
+        with pytest.raises(PodiumError, match="`folders` name the classes"):
+            load_data(project, "f")
+
+
+@pytest.mark.parametrize("names", [["b.jpg", "c.jpg"], ["b", "c"], ["test/a/c.jpg", "test/b.jpg"]])
+def test_test_pictures_are_called_as_the_sample_calls_them(tmp_path, names):
+    """Check a folder per class with a sample of file names, of stems, and of paths."""
+    project = write_folders(tmp_path, ["train/cat/1.jpg", "train/dog/2.jpg"])
+    write_folders(tmp_path / "more", ["test/b.jpg", "test/a/c.jpg"])
+    (tmp_path / "more/photos/test").rename(tmp_path / "photos/test")
+    lines = ["file,species", *(f"{name},cat" for name in names)]
+    (tmp_path / "photos/sample.csv").write_text("\n".join(lines))
+    configure(
+        project,
+        folders={"train": "train", "test": "test"},
+        tables={"sample_submission": "sample.csv"},
+    )
+    data = load_data(project, "f")
+    assert sorted(data.test.ids.tolist()) == names
+    assert data.sample.columns == ("file", "species")
+    assert all(
+        path.stem == name.rpartition("/")[2].partition(".")[0]
+        for path, name in zip(data.test.images, data.test.ids.tolist(), strict=True)
+    )
+
+
+def test_the_index_that_pandas_writes_is_no_column(make_tiny):
+    """Check that a first column without a name is passed over."""
+    tiny = make_tiny()
+    tiny.edit("train", lambda f: f.reset_index().rename(columns={"index": ""}))
+    assert table(tiny, "train.csv").read_text().startswith(",id,label\n0,")
+    assert len(tiny.data.train) == 42
+
+
+def test_a_sample_that_is_the_test_table_needs_no_column_of_pictures(make_tiny):
+    """Check that its ids name the pictures where the training table has a column for them."""
+    tiny = make_tiny()
+    tiny.edit("train", lambda f: f.assign(file=f["id"]))
+    tiny.configure(
+        tables={"test": "sample_submission.csv"},
+        columns={"id": "id", "label": "label", "image": "file"},
+    )
+    assert tiny.data.test.images[0].name == "042.png"
 
 
 def test_a_metric_from_a_file_of_the_host(make_tiny):

@@ -105,15 +105,19 @@ def test_skin(site, named):
 
 
 def test_seedlings(site, named):
-    """Check that a sample whose ids are no paths is left out of folders per class, and said."""
+    """Check that a sample of file names is used beside folders per class, one of others is not."""
     for kind in ("Maize", "Charlock"):
         site.pictures(f"train/{kind}", [f"{kind}{i}.png" for i in range(8)])
     test = [f"{x}.png" for x in named("t", 5)]
     site.pictures("test", test)
     site.table("sample_submission.csv", "file species", [(x, "Maize") for x in test])
     made = site.init()
-    assert made.competition.folders.test == "test" and site.load().sample.kind == "name"
-    assert any("'t000.png'" in w and "'test/t000.png'" in w for w in made.warnings)
+    assert made.competition.folders.test == "test" and not made.warnings
+    assert site.load().sample.columns == ("file", "species")
+    assert sorted(site.load().test.ids.tolist()) == sorted(test)
+    site.table("sample_submission.csv", "file species", [(f"x{x}", "Maize") for x in test])
+    made = site.init(fresh=True)
+    assert any("'xt000.png'" in w and "'test/t000.png'" in w for w in made.warnings)
 
 
 def test_folders_with_a_sample_of_paths(site, named):
