@@ -64,7 +64,7 @@ def test_rows_without_a_picture_get_the_frequencies(
     summary = train_tiny(project, comp, say=said.append, limit=limit)
     run, table = summary.run, pd.read_csv(project.data(comp) / "train.csv").set_index("id")
     onehot = pd.get_dummies(table["kind"]) if comp == "kinds" else table[["cat", "dog", "eel"]]
-    assert sum("5 of training rows are missing or broken" in line for line in said) == 1
+    assert sum("missing or broken pictures: 5 of training rows" in line for line in said) == 1
     names = np.concatenate([run.data.train.ids, run.data.test.ids])
     assert not {str(names[i]) for i in read_rows} & lost
     met = set()
