@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -171,7 +171,9 @@ class FoldSession:
                 score = self._score(rows, logits)
         weights = {k: v.contiguous() for k, v in self.learner.judged.state_dict().items()}
         note = weights_note(job.recipe, job.data.classes)
-        write_with(job.folder / "model.safetensors", lambda path: save_file(weights, path, note))
+        # safetensors makes files for their owner alone; `save` gives the usual rights.
+        content = save(weights, note)
+        write_with(job.folder / "model.safetensors", lambda path: path.write_bytes(content))
         seconds = sum(line["seconds"] for line in self.history) + time.perf_counter() - started
         record = {
             "fold": job.fold,
