@@ -16,10 +16,12 @@ from pipeline.errors import PodiumError
 from pipeline.show import (
     ensemble_report,
     graded_table,
+    next_after_training,
     parts,
     say,
     standings_table,
     summaries_table,
+    usual_arch,
 )
 
 app = typer.Typer(
@@ -127,7 +129,7 @@ def folds(
     if data.absent:
         print(absent_sentence(project, comp, data.absent, data.competition.missing_images))
     print(balance_table(found.info))
-    print(f"next: make train COMP={comp} ARCH=densenet121")
+    print(f"next: make train COMP={comp} ARCH={usual_arch(data.competition)}")
 
 
 @app.command()
@@ -151,15 +153,11 @@ def train(
     if executor != "local":
         raise PodiumError(f"EXECUTOR: {executor!r} is not known; there is: local")
     seeds, folds_now = _numbers(seed, "SEED"), _numbers(only, "ONLY")
-    asked = comp, arch.split(), recipe, seeds, set, name, folds_now, limit, fresh
+    asked = comp, arch.replace(",", " ").split(), recipe, seeds, set, name, folds_now, limit, fresh
     request = TrainRequest(*asked, refit=refit)
     summaries = run_train(_project(), request, say)
     print(f"\n{summaries_table(summaries)}")
-    unfinished = [summary.run.name for summary in summaries if not summary.complete]
-    if unfinished:
-        print(f"next: the same command without ONLY trains the other folds of {unfinished[0]}")
-    else:
-        print(f"next: make ensemble COMP={comp}; make submit COMP={comp}")
+    print(f"next: {next_after_training(summaries, comp)}")
 
 
 @app.command()
@@ -174,7 +172,8 @@ def ensemble(
     data, found = _data_and_folds(comp)
     made = build_ensemble(data, found, runs.split() or None, name)
     print(ensemble_report(made))
-    print(f"next: make submit COMP={comp} FROM={made.name}")
+    if data.sample is not None:
+        print(f"next: make submit COMP={comp} FROM={made.name}")
 
 
 @app.command()
@@ -209,7 +208,7 @@ def predict(
     from pipeline.deploy.predict import report_parts
 
     if not data:
-        raise PodiumError("predict: of which pictures? make predict FROM=run DATA=folder")
+        raise PodiumError(f"predict: of which pictures? make predict COMP={comp} DATA=folder")
     options = {"confidence": confidence, "out": out or None, "say": say}
     print(parts(report_parts(run_predict(_project(), comp, source, data, **options))))
 
@@ -246,9 +245,8 @@ def leaderboard(comp: Comp = "digits") -> None:
 
     data, found = _data_and_folds(comp)
     rows, left = standings(data, found)
-    print(
-        standings_table(data, rows) if rows else "no finished run yet: make train ARCH=densenet121"
-    )
+    none = f"no finished run yet: make train COMP={comp} ARCH={usual_arch(data.competition)}"
+    print(standings_table(data, rows) if rows else none)
     for name, reason in left.items():
         print(f"left out: {name}: {reason}")
 

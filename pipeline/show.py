@@ -45,7 +45,7 @@ def with_error(value: float, se: float) -> str:
 def standings_table(data: Any, standings: Sequence[Any]) -> str:
     """The leaderboard: one line per run and ensemble."""
     metric = data.competition.metric
-    headers = [metric, "out-of-fold", "honest ± SE", "public", "private", "rank", "seconds"]
+    headers = [metric, "in-sample", "honest ± SE", "public", "private", "rank", "seconds"]
     rows = []
     for s in standings:
         public, private = (s.entry.public, s.entry.private) if s.entry else ("", "")
@@ -67,6 +67,26 @@ def summaries_table(summaries: Sequence[Any]) -> str:
         rows.append([summary.run.name, *scores, pooled, f"{record['seconds']:.0f}"])
     notes = [f"warning: {s.run.name}: {w}" for s in summaries for w in s.record["warnings"]]
     return "\n".join([table(headers, rows), *notes])
+
+
+def usual_arch(competition: Any) -> str:
+    """The architecture to begin with: one whose weights are installed, or a strong one where the
+    competition's pictures are trained on from scratch."""
+    pretrained = competition.recipe.get("model", {}).get("pretrained", True)
+    return "tf_efficientnet_lite0" if pretrained else "densenet121"
+
+
+def next_after_training(summaries: Sequence[Any], comp: str) -> str:
+    """The command that follows training."""
+    unfinished = [summary.run.name for summary in summaries if not summary.complete]
+    if unfinished:
+        return f"the same command (without ONLY) trains the other folds of {unfinished[0]}"
+    if summaries[0].record["limited"]:
+        return "the same command without LIMIT, for a run that can be blended and submitted"
+    submit = "" if summaries[0].run.data.sample is None else f"; make submit COMP={comp}"
+    refits = [s.run.name for s in summaries if s.record.get("refit_of")]
+    last = f" (of the refit: FROM={refits[0]})" if refits and submit else ""
+    return f"make ensemble COMP={comp}{submit}{last}"
 
 
 def graded_table(entries: Sequence[Any]) -> str:
@@ -122,6 +142,7 @@ def coverage(record: dict[str, Any]) -> list[str]:
     lines = [
         [f"{point['confidence']:g}", f"{point['coverage']:.1%}", _share(point["accuracy"])]
         for point in record["coverage"]["points"]
+        if point["coverage"]
     ]
     return ["", table(["answered from confidence", "coverage", "right"], lines)]
 

@@ -55,8 +55,7 @@ def find_absent(
         )
     drop = ~train.pictured & (train.train_only | (competition.missing_images == "drop"))
     test = replace(test, pictured=pictured[known:])
-    if absent:
-        _write_list(list_path(project, competition.name), absent)
+    _write_list(list_path(project, competition.name), absent)
     return train.take(~drop), test, absent
 
 
@@ -73,6 +72,9 @@ def _describe(train: Rows, test: Rows, place: int, reason: str) -> Absent:
 
 
 def _write_list(path: Path, absent: tuple[Absent, ...]) -> None:
+    if not absent:
+        path.unlink(missing_ok=True)
+        return
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -29,11 +29,28 @@ def is_picture(name: str) -> bool:
 
 
 def walk(folder: Path) -> Iterator[str]:
-    """Yield the pictures at any depth below `folder`, as sorted paths relative to it."""
+    """Yield the pictures at any depth below `folder`, as sorted paths relative to it.
+
+    Linked folders are followed, but not those that lead to what is walked through anyway, or around
+    it: their pictures would come twice, or without end.
+    """
+    real = {os.path.realpath(folder) + os.sep}
     for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in below if leads_out(os.path.join(place, name), real)]
         for name in sorted(filter(is_picture, names)):
             yield (Path(place) / name).relative_to(folder).as_posix()
+
+
+def leads_out(path: str, known: set[str]) -> bool:
+    """Whether a folder is none of a link, or of one to a place beside all `known` ones, which it
+    then joins; these end in the separator."""
+    if not os.path.islink(path):
+        return True
+    real = os.path.realpath(path) + os.sep
+    out = not any(real.startswith(other) or other.startswith(real) for other in known)
+    known.add(real)
+    return out
 
 
 @dataclass(frozen=True)

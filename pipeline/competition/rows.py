@@ -1,10 +1,12 @@
 """The rows of a table as aligned arrays: ids, pictures, labels, groups, boxes, weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from pipeline.competition.labels import encode
 from pipeline.competition.sources import Source
@@ -82,6 +84,26 @@ def joined(parts: list[Rows], sources: list[Source]) -> Rows:
     return Rows(images=[path for part in parts for path in part.images], **arrays)
 
 
+def with_pictures_grouped(rows: Rows) -> Rows:
+    """Return the rows in groups that join those which share a picture, so that no fold validates
+    what it trains on; unchanged where every row has a picture of its own.
+
+    Groups of the table that share a picture become one, named like the first of them.
+    """
+    pictures = np.unique([str(path) for path in rows.images], return_inverse=True)[1]
+    if len(rows) == 0 or pictures.max() == len(rows) - 1:
+        return rows
+    groups = rows.ids if rows.groups is None else rows.groups
+    names, group = np.unique(groups, return_inverse=True)
+    links = sparse.coo_array(
+        (np.ones(len(rows)), (group, len(names) + pictures)), (2 * len(rows), 2 * len(rows))
+    )
+    joined_by = connected_components(links, directed=False)[1][: len(names)]
+    first = np.full(joined_by.max() + 1, len(names))
+    np.minimum.at(first, joined_by, np.arange(len(names)))  # names are sorted
+    return replace(rows, groups=names[first[joined_by[group]]])
+
+
 def _weights(competition: Competition, source: Source) -> np.ndarray | None:
     """Return the weights of rows (n,), None where neither a column nor an external table has any;
     an external table without the column counts as 1 there."""
@@ -124,15 +146,16 @@ def _boxes(frame: pd.DataFrame, columns: tuple[str, ...] | None, path: Path) -> 
 
 
 def _flags(frame: pd.DataFrame, column: str, path: Path) -> np.ndarray:
-    numbers = _numbers(frame, [column], path)[:, 0]
-    odd = ~np.isin(numbers, (0, 1))
+    texts = frame[column].str.lower()
+    ones, zeros = texts.isin(("1", "1.0", "true")), texts.isin(("0", "0.0", "false"))
+    odd = ~(ones | zeros).to_numpy()
     if odd.any():
         row = int(np.flatnonzero(odd)[0])
         raise PodiumError(
             f"{path}: row {row + 2}, column {column!r} is {frame[column].iloc[row]!r}, not 0 or 1; "
             "mend the table"
         )
-    return numbers == 1
+    return ones.to_numpy()
 
 
 def _numbers(frame: pd.DataFrame, columns: list[str], path: Path) -> np.ndarray:

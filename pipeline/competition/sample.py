@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.competition.csv import checked_ids, read_csv
+from pipeline.competition.csv import checked_ids, read_csv, usual_delimiter
 from pipeline.competition.labels import label_columns
 from pipeline.competition.sources import Reader, sample_id_column
 from pipeline.config.competition import Competition
@@ -17,7 +17,8 @@ Kind = Literal["name", "names", "binary", "probability", "positive"]
 
 @dataclass(frozen=True)
 class Sample:
-    """What a submission looks like: `ids` (n,) and `columns` in their order.
+    """What a submission looks like: `ids` (n,) and `columns` in their order, the `delimiter`
+    between these, and the `prefix` that the ids have within the pipeline alone.
 
     `kind` says what the value columns hold: a class 'name', the 'names' joined by the separator, a
     column per class that is 'binary' (0 or 1) or a 'probability', or one column with the
@@ -29,6 +30,13 @@ class Sample:
     columns: tuple[str, ...]
     id_column: str
     kind: Kind
+    delimiter: str = ","
+    prefix: str = ""
+
+    @property
+    def written_ids(self) -> list[str]:
+        """The ids as the site knows them, without the prefix that they have here."""
+        return [name.removeprefix(self.prefix) for name in self.ids.tolist()]
 
     @property
     def of_probabilities(self) -> bool:
@@ -68,11 +76,16 @@ class SampleReader:
         frame = read_csv(path, [], yaml, tables.delimiter)
         id_column = sample_id_column(frame, self.competition)
         columns = tuple(str(name) for name in frame.columns)
-        ids = checked_ids(frame, id_column, path)
-        rule = f"it must hold the ids of {tables.test}; mend `tables` in {yaml}"
-        check_same_ids(ids, self.test_ids, path, rule)
+        prefix = self.competition.test_prefix
+        ids = np.char.add(prefix, checked_ids(frame, id_column, path))
+        folders = self.competition.folders
+        what = f"the ids of {tables.test}; mend `tables`"
+        if folders:
+            what = f"the names or paths of the pictures in {folders.test}; mend `folders`"
+        check_same_ids(ids, self.test_ids, path, f"it must hold {what} in {yaml}")
         values = [name for name in columns if name != id_column]
-        return Sample(path, ids, columns, id_column, self._kind(values, path))
+        form = ids, columns, id_column, self._kind(values, path)
+        return Sample(path, *form, tables.delimiter or usual_delimiter(path), prefix)
 
     def _usual(self) -> Sample:
         """Return the form where there is no sample: the labels' own columns, or one per class."""
@@ -86,7 +99,8 @@ class SampleReader:
             self._check_separable()
         id_column = "id" if self.competition.folders else self.competition.columns.id
         path = self.reader.folder / (self.competition.tables.test or "test")
-        return Sample(path, self.test_ids, (id_column, *names), id_column, kind)
+        form = self.test_ids, (id_column, *names), id_column, kind
+        return Sample(path, *form, prefix=self.competition.test_prefix)
 
     def _kind(self, values: list[str], path: Path) -> Kind:
         columns, task = self.competition.columns, self.competition.task

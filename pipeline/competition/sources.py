@@ -99,9 +99,9 @@ class Reader:
         frame = read_csv(path, wanted, self.yaml, self.competition.tables.delimiter)
         column = sample_id_column(frame, self.competition) if sample else columns.id
         image = columns.image if columns.image in frame.columns else column
-        return Source(
-            path, frame, column, image, self._shelf(self.competition.image_folder(images))
-        )
+        shelf = self._shelf(self.competition.image_folder(images))
+        prefix = self.competition.test_prefix if images == "test" else ""
+        return Source(path, frame, column, image, shelf, prefix)
 
     def _shelf(self, images: str) -> Shelf:
         folder = (self.folder / images).resolve()
@@ -155,9 +155,11 @@ class Reader:
         """Return the ids of test pictures: their paths, or, where the sample submission calls them
         by their file names, with extension or without, these."""
         tables = self.competition.tables
-        if tables.sample_submission is None or "sample_submission" not in tables.model_fields_set:
+        if tables.sample_submission is None:
             return found
         path = self.folder / tables.sample_submission
+        if "sample_submission" not in tables.model_fields_set and not path.exists():
+            return found
         frame = read_csv(path, [], self.yaml, tables.delimiter)
         wanted = set(frame[sample_id_column(frame, self.competition)])
         return next((names for names in file_names(found) if set(names) == wanted), found)

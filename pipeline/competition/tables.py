@@ -1,5 +1,6 @@
 """Load a competition: its YAML's tables as aligned arrays. Answers are not among them."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +12,13 @@ import numpy as np
 from pipeline.artifacts.hashing import json_hash
 from pipeline.competition.absent import Absent, find_absent
 from pipeline.competition.labels import class_names
-from pipeline.competition.rows import Rows, joined, no_rows, rows_of
+from pipeline.competition.rows import Rows, joined, no_rows, rows_of, with_pictures_grouped
 from pipeline.competition.sample import Sample, SampleReader
 from pipeline.competition.sources import Reader, Source, left_out
 from pipeline.config.competition import Competition, load_competition
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
-from pipeline.metrics import Metric, custom_metric, get_metric
+from pipeline.metrics import CustomMetric, Metric, Undefined, custom_metric, get_metric
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,10 @@ def read_data(project: Project, competition: Competition) -> CompetitionData:
         )
     train = joined([rows_of(competition, s, classes) for s in training], training)
     train = train.take(~left_out(reader.excluded(), train.ids, _exclude_path(reader)))
+    train = with_pictures_grouped(train)
+    _try_metric(metric, train)
     test = no_rows() if source is None else rows_of(competition, source, None)
-    _refuse_shared_ids(train, test, source, training[0])
+    _refuse_shared_ids(reader, train, test, source, training[0])
     sample = None
     if source is not None:
         sample = SampleReader(reader, classes, metric.needs == "probs", test.ids).read()
@@ -125,15 +128,31 @@ def competition_metric(project: Project, competition: Competition) -> Metric:
     return custom_metric(path, competition.task)
 
 
+def _try_metric(metric: Metric, train: Rows) -> None:
+    """Let a metric of the host's own score the labels themselves, so that a broken one is named
+    before anything is trained."""
+    if not isinstance(metric, CustomMetric) or train.labels is None:
+        return
+    perfect = train.labels
+    if metric.needs == "probs":
+        several = train.labels.ndim == 2
+        perfect = train.labels if several else np.eye(train.labels.max() + 1)[train.labels]
+    with contextlib.suppress(Undefined):
+        metric.score(train.labels, np.asarray(perfect, float if metric.needs == "probs" else None))
+
+
 def _exclude_path(reader: Reader) -> Path:
     return reader.folder / (reader.competition.exclude or "")
 
 
-def _refuse_shared_ids(train: Rows, test: Rows, source: Source | None, first: Source) -> None:
+def _refuse_shared_ids(
+    reader: Reader, train: Rows, test: Rows, source: Source | None, first: Source
+) -> None:
     both = np.intersect1d(train.ids, test.ids)
     if source is not None and len(both):
         row = int(np.flatnonzero(test.ids == both[0])[0])
         raise PodiumError(
-            f"{source.path}: row {row + 2}: id {str(both[0])!r} is also in {first.path.name}; "
-            "a test row must not be a training row"
+            f"{source.path}: row {row + 2}: id {str(both[0])!r} is also in {first.path.name}; a "
+            "test row must not be a training row (if they are different pictures, "
+            f"test_prefix: test- in {reader.yaml} tells them apart)"
         )

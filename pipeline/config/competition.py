@@ -1,5 +1,7 @@
 """A competition as its YAML describes it; pipeline.competition reads the tables themselves."""
 
+import os
+import posixpath
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,13 +38,21 @@ class Folders(Section):
     submission that the YAML names does so. Several folders of training pictures are joined.
     """
 
-    train: tuple[str, ...]
+    train: Annotated[tuple[str, ...], Field(min_length=1)]
     test: str | None = None
 
     @field_validator("train", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("train", "test")
+    @classmethod
+    def _one_spelling(cls, value: Any) -> Any:
+        """Ids are made of these: `train/` and `./train` are `train`."""
+        if isinstance(value, tuple):
+            return tuple(map(posixpath.normpath, value))
+        return value and posixpath.normpath(value)
 
 
 class Columns(Section):
@@ -68,7 +78,7 @@ class ImageFolders(Section):
     """Where the pictures of the training and the test table lie, if not in one folder."""
 
     train: str
-    test: str
+    test: str = "images"
 
 
 class External(Section):
@@ -84,6 +94,7 @@ class External(Section):
 class Competition(Section):
     """What `experiments/competitions/COMP.yaml` says; `name` is COMP itself.
 
+    `test_prefix` goes before the test ids within the pipeline, where a training row has the same.
     `extension` is added to the pictures' names; '*' takes whichever there is. `nested`: pictures
     lie at any depth below their folder, under names that are unique in it. `missing_images`: what
     to do about pictures that are missing or broken: `error`; `drop` their training rows;
@@ -98,6 +109,7 @@ class Competition(Section):
     metric: str
     data: str
     tables: Tables = Tables()
+    test_prefix: str = ""
     folders: Folders | None = None
     columns: Columns = Columns()
     images: str | ImageFolders = "images"
@@ -134,7 +146,7 @@ class Competition(Section):
 
     def folder(self, project: Project) -> Path:
         """Return where the tables lie: `data` as given, from the project's root if relative."""
-        return project.root / Path(self.data).expanduser()
+        return Path(os.path.normpath(project.root / Path(self.data).expanduser()))
 
     def image_folder(self, kind: str) -> str:
         """Return the name of the folder with the pictures of table `kind`, below `data`."""

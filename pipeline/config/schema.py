@@ -93,9 +93,12 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def parse_overrides(text: str) -> dict[str, Any]:
-    """Turn 'training.epochs=3 image.size=160' into nested keys; values are read as YAML."""
+    """Turn 'training.epochs=3 title="A b"' into nested keys; values are read as YAML.
+
+    A space separates but in quotes and brackets.
+    """
     nested: dict[str, Any] = {}
-    for item in text.split():
+    for item in _items(text):
         key, equals, value = item.partition("=")
         if not equals or not key.strip("."):
             raise PodiumError(f"SET: {item!r} is not key=value; write SET='training.epochs=3'")
@@ -111,6 +114,26 @@ def parse_overrides(text: str) -> dict[str, Any]:
                 raise PodiumError(f"SET: {section!r} of {key!r} was already given a value")
         place[last] = parsed
     return nested
+
+
+def _items(text: str) -> list[str]:
+    """Cut a text at its spaces, but for those in quotes and brackets; an open one is let be."""
+    items, item, quote, depth = [], "", "", 0
+    for mark in text:
+        if mark.isspace() and not quote and depth <= 0:
+            items.append(item)
+            item = ""
+            continue
+        if quote:
+            quote = "" if mark == quote else quote
+        elif mark in "'\"" and (not item or item[-1] in "=[{,: "):
+            quote = mark
+        else:
+            depth += (mark in "[{") - (mark in "]}")
+        item += mark
+    if quote or depth > 0:
+        return text.split()
+    return [item for item in [*items, item] if item]
 
 
 def merged(*layers: dict[str, Any]) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from pipeline.config.schema import parse
 from pipeline.errors import PodiumError
 from pipeline.training.device import Setup, resolve
 from pipeline.training.loop import Normalise, predict
+from pipeline.training.origin import normalisation
 from pipeline.training.refit import REFIT
 from pipeline.training.weights import NOTE
-from pipeline.training.zoo import build_model, normalisation
+from pipeline.training.zoo import build_model
 
 
 class RunNetworks:

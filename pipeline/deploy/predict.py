@@ -5,6 +5,7 @@ run that looks that way answers the part before the next one is decoded.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +14,18 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.artifacts.files import write_text
+from pipeline.artifacts.hashing import json_hash
 from pipeline.competition import CompetitionData, load_data
 from pipeline.competition.pictures import faults, is_picture
-from pipeline.config.project import Project, checked_name
+from pipeline.config.project import Project
 from pipeline.config.recipe import Image
-from pipeline.deploy.answers import Answers, answers_table, check_level, decide_answers
+from pipeline.deploy.answers import (
+    COLUMNS,
+    Answers,
+    answers_table,
+    check_level,
+    decide_answers,
+)
 from pipeline.deploy.networks import RunNetworks
 from pipeline.deploy.pictures import Pictures, find_pictures, views
 from pipeline.deploy.plan import open_plan
@@ -135,16 +143,18 @@ def _refuse_all_broken(pictures: Pictures, notes: dict[int, str]) -> None:
 
 
 def _target(folder: Path, place: Path) -> Path:
-    """Return where the answers to `place` go if nothing else is said: below the run or ensemble."""
-    try:
-        name = checked_name(os.path.basename(os.path.abspath(place)), "DATA")
-    except PodiumError as error:
-        raise PodiumError(f"{error}; or name the file yourself with OUT=answers.csv") from None
-    return folder / "predictions" / f"{name}.csv"
+    """Return where the answers to `place` go if nothing else is said: below the run or ensemble.
+
+    The hash is of the whole path, so that two folders of one name have a file each.
+    """
+    path = os.path.abspath(place)
+    slug = re.sub(r"[^A-Za-z0-9._-]", "-", os.path.basename(path)).lstrip(".")[:80]
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return folder / "predictions" / f"{slug}-{json_hash(text, 6)}.csv"
 
 
 def _checked(project: Project, out: str | Path) -> Path:
-    """Return the path that OUT names, where a file can be written that is not a picture."""
+    """Return the path that OUT names, where nothing is lost by writing a table of answers."""
     path = project.root / os.path.expanduser(out)
     if not path.parent.is_dir():
         raise PodiumError(f"OUT: {path.parent}: no such folder; make it, or name another")
@@ -153,4 +163,19 @@ def _checked(project: Project, out: str | Path) -> Path:
         raise PodiumError(f"OUT: {path}: {what}; name a file such as answers.csv")
     if not os.access(path.parent, os.W_OK):
         raise PodiumError(f"OUT: {path.parent}: not a folder you may write to; name another")
+    if path.exists() and not (path.is_file() and _is_table(path)):
+        raise PodiumError(
+            f"OUT: {path}: there is a file that is not a table of answers, which would be lost; "
+            "name another, or remove that one first"
+        )
     return path
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file begins as the tables of `predict` do."""
+    start = ",".join(COLUMNS).encode()
+    try:
+        with path.open("rb") as handle:
+            return handle.read(len(start)) == start
+    except OSError:
+        return False

@@ -17,9 +17,10 @@ from pipeline.decisions import Rule, best_constant, fill, fit_rule, rule_kinds
 from pipeline.ensemble.blend import METHODS, Blend, fit_blend
 from pipeline.errors import PodiumError
 from pipeline.folds import split_parts
-from pipeline.metrics import Metric, resample_scores, standard_error
+from pipeline.metrics import CustomMetric, Metric, resample_scores, standard_error
 
 INNER_RESAMPLES = 200  # of the paired bootstrap that a choice rests on
+CUSTOM_RESAMPLES = 50  # the same for a custom metric, which is called once per resample
 PARTS = 5  # where the folds give too few
 
 
@@ -87,8 +88,14 @@ class Choice:
 
 
 def candidates(metric: Metric, members: int) -> list[Candidate]:
-    """Return the candidates from the simplest to the most complex; one member needs no blending."""
+    """Return the candidates from the simplest to the most complex; one member needs no blending.
+
+    Under a custom metric, weights are not climbed: each step of a climb would call the metric's
+    function once per member, thousands of times for one choice.
+    """
     methods = METHODS if members > 1 else METHODS[:1]
+    if isinstance(metric, CustomMetric):
+        methods = tuple(method for method in methods if method != "hill-climbing")
     rules = rule_kinds(metric)
     order = sorted(product(range(len(methods)), range(len(rules))), key=lambda at: (sum(at), at))
     return [Candidate(methods[b], rules[r]) for b, r in order]
@@ -96,10 +103,15 @@ def candidates(metric: Metric, members: int) -> list[Candidate]:
 
 def fit_chain(candidate: Candidate, metric: Metric, rows: Rows) -> Chain:
     """Fit blend and rule of `candidate` on `rows`, and the constant for those without a picture."""
+    blend, rule = _fit_seen(candidate, metric, rows)
+    return Chain(blend, rule, best_constant(metric, rows.labels, rows.stack.shape[2]))
+
+
+def _fit_seen(candidate: Candidate, metric: Metric, rows: Rows) -> tuple[Blend, Rule]:
+    """Fit blend and rule of `candidate` on those of `rows` that have a picture."""
     seen = rows.take(~rows.without)
     blend = fit_blend(candidate.blend, metric, seen.labels, seen.stack)
-    rule = fit_rule(candidate.rule, metric, seen.labels, blend.apply(seen.stack))
-    return Chain(blend, rule, best_constant(metric, rows.labels, rows.stack.shape[2]))
+    return blend, fit_rule(candidate.rule, metric, seen.labels, blend.apply(seen.stack))
 
 
 def cross_fit(metric: Metric, rows: Rows) -> dict[Candidate, np.ndarray]:
@@ -138,9 +150,9 @@ def choose(metric: Metric, rows: Rows, seed: int) -> Choice:
     """
     rows = rows.with_parts(seed)
     answers = cross_fit(metric, rows)
-    drawn = resample_scores(
-        metric, rows.labels, list(answers.values()), rows.groups, INNER_RESAMPLES, seed
-    )
+    resamples = CUSTOM_RESAMPLES if isinstance(metric, CustomMetric) else INNER_RESAMPLES
+    pooled = list(answers.values())
+    drawn = resample_scores(metric, rows.labels, pooled, rows.groups, resamples, seed)
     scores = np.array([metric.score(rows.labels, answer) for answer in answers.values()])
     better = metric.sign * scores
     best = int(np.argmax(better))
@@ -162,6 +174,16 @@ def choose(metric: Metric, rows: Rows, seed: int) -> Choice:
     return Choice(chosen, answers[chosen], table)
 
 
+def _answer(candidate: Candidate, metric: Metric, outside: Rows, inside: Rows) -> np.ndarray:
+    """Return the answer to the rows `inside` of what is fitted on those `outside`."""
+    blend, rule = _fit_seen(candidate, metric, outside)
+    answer = rule.apply(blend.apply(inside.stack))
+    if not inside.without.any():  # the search for a constant would call a custom metric in vain
+        return answer
+    constant = best_constant(metric, outside.labels, outside.stack.shape[2])
+    return fill(answer, inside.without, constant)
+
+
 @dataclass(frozen=True)
 class Honest:
     """The honest score: its value, standard error, and what each part's outsiders chose."""
@@ -180,8 +202,7 @@ def honest_score(metric: Metric, rows: Rows, seed: int) -> Honest:
         inside = rows.part == part
         outside = rows.take(~inside)
         choice = choose(metric, outside, seed + 1).chosen
-        fitted = fit_chain(choice, metric, outside)
-        answer = fitted.answer(rows.stack[:, inside], rows.without[inside])
+        answer = _answer(choice, metric, outside, rows.take(inside))
         if pooled is None:
             pooled = np.empty((len(rows.labels), *answer.shape[1:]), answer.dtype)
         pooled[inside] = answer

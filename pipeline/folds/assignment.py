@@ -92,6 +92,18 @@ def train_only_differs(folds: Folds, train_only: np.ndarray) -> str:
     return ""
 
 
+def groups_differ(folds: Folds, groups: np.ndarray | None) -> str:
+    """Say how the groups (n,) differ from those that the folds were made with, '' if not."""
+    if (groups is None) != (folds.group is None):
+        words = ["none" if group is None else "given" for group in (folds.group, groups)]
+        return f"groups {words[0]} -> {words[1]}"
+    changed = np.flatnonzero(folds.group != groups) if groups is not None else np.array([])
+    if not len(changed):
+        return ""
+    i = changed[0]
+    return f"group of id '{folds.ids[i]}' '{folds.group[i]}' -> '{groups[i]}'"
+
+
 def refuse_other(path: Path, differs: list[str]) -> None:
     """Refuse the file in `path` if anything differs from what is asked for."""
     if differs:

@@ -9,6 +9,7 @@ the rows. An existing file is never remade unless asked for.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from pipeline.folds.assignment import (
     ANEW,
     Folds,
     aligned,
+    groups_differ,
     ids_differ,
     refuse_other,
     train_only_differs,
@@ -88,9 +90,15 @@ def draft_folds(
 
 
 def load_folds(
-    path: Path, ids: np.ndarray | None = None, train_only: np.ndarray | None = None
+    path: Path,
+    ids: np.ndarray | None = None,
+    train_only: np.ndarray | None = None,
+    *,
+    groups: np.ndarray | Literal["any"] | None = "any",
 ) -> Folds:
     """Load and check the folds; with `ids`, those of the competition, in their order.
+
+    `groups` (n,) are those that the folds must have been made with, None for no groups.
 
     Raises
     ------
@@ -116,8 +124,10 @@ def load_folds(
     if differs:
         raise PodiumError(f"{path}: made for other rows than the competition's: {differs}; {ANEW}")
     folds = aligned(folds, ids)
+    differs = [] if isinstance(groups, str) else [groups_differ(folds, groups)]
     if train_only is not None:
-        refuse_other(path, list(filter(None, [train_only_differs(folds, train_only)])))
+        differs.append(train_only_differs(folds, train_only))
+    refuse_other(path, list(filter(None, differs)))
     return folds
 
 
@@ -190,15 +200,7 @@ def _check_same(
     rows = ids_differ(old.ids, ids)
     if rows:
         differs.append(rows)
-    elif (groups is None) != (old.group is None):
-        words = ["none" if group is None else "given" for group in (old.group, groups)]
-        differs.append(f"groups {words[0]} -> {words[1]}")
-    elif groups is not None:
-        was = aligned(old, ids).group
-        changed = np.flatnonzero(was != groups)
-        if len(changed):
-            i = changed[0]
-            differs.append(f"group of id '{ids[i]}' '{was[i]}' -> '{groups[i]}'")
-    if not rows:
-        differs += filter(None, [train_only_differs(aligned(old, ids), train_only)])
-    refuse_other(path, differs)
+    else:
+        was = aligned(old, ids)
+        differs += [groups_differ(was, groups), train_only_differs(was, train_only)]
+    refuse_other(path, list(filter(None, differs)))

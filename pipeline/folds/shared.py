@@ -15,7 +15,7 @@ def make_shared(data: CompetitionData, **options: Any) -> tuple[Folds, bool]:
 def load_shared(data: CompetitionData) -> Folds:
     """Load and check the folds of a competition, in the order of its training table."""
     path = data.project.folds(data.competition.name)
-    return load_folds(path, data.train.ids, data.train.train_only)
+    return load_folds(path, data.train.ids, data.train.train_only, groups=data.train.groups)
 
 
 def draft_shared(data: CompetitionData) -> Folds:

@@ -31,7 +31,8 @@ class Asked:
             if key in content and not (key == "folders" and content[key] is None):
                 parse(model, content[key], f"SET, {key}")
         rest = {key: value for key, value in content.items() if key not in LABELLED}
-        whole = {"metric": "", "data": data, **rest, "task": "multiclass", "folders": {"train": ""}}
+        column = {"columns": {"label": "label"}}
+        whole = {"metric": "", "data": data, **rest, "task": "multiclass", **column}
         parse_competition(comp, whole, "SET")
         return cls(comp, data, text, content)
 

@@ -46,7 +46,7 @@ class Pictures:
     missing: int
     decoded: int
     broken: int
-    first: str  # path of the first that is missing or broken
+    first: str  # path of the first that is broken, or else missing
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def pictures_of(data: CompetitionData, kind: str) -> Pictures:
     found = np.flatnonzero(there)
     tried = found[:: max(1, -(-len(found) // DECODED))]
     broken = [i for i in tried.tolist() if fault(rows.images[i])]
-    odd = [*np.flatnonzero(~there).tolist(), *broken]
+    odd = [*broken, *np.flatnonzero(~there).tolist()]
     first = str(rows.images[odd[0]]) if odd else ""
     missing = len(there) - len(found)
     return Pictures(kind, len(found), missing, len(tried), len(broken), first)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.competition.pictures import is_picture
+from pipeline.competition.pictures import is_picture, leads_out
 from pipeline.errors import PodiumError
 
 TABLES = (".csv", ".tsv", ".tab")
@@ -93,7 +93,7 @@ def _files(folder: Path) -> Iterator[tuple[str, list[str]]]:
                 continue
             if not entry.is_dir():
                 names.append(entry.name)
-            elif not entry.is_symlink() or _leads_out(entry.path, seen):
+            elif leads_out(entry.path, seen):
                 below.append(entry.name if place == "." else f"{place}/{entry.name}")
         files += len(names)
         if files > MOST_FILES:
@@ -110,14 +110,6 @@ def _entries(folder: Path) -> list[os.DirEntry]:
             return list(entries)
     except OSError as error:
         raise PodiumError(f"{folder}: cannot be read ({error.strerror}); allow it") from None
-
-
-def _leads_out(path: str, seen: set[str]) -> bool:
-    """Whether a linked folder is a new one: not of what is walked through anyway, nor around it."""
-    real = os.path.realpath(path) + os.sep
-    known = any(real.startswith(other) or other.startswith(real) for other in seen)
-    seen.add(real)
-    return not known
 
 
 def _top(folder: Path) -> str:

@@ -10,7 +10,7 @@ WIDEST = 60  # characters of a cell
 def report_parts(made: Init) -> list[tuple[Headers, Rows] | str]:
     """Return the report from top to bottom: sentences, and tables as (headers, rows)."""
     parts: list[tuple[Headers, Rows] | str] = [made.title]
-    parts += _listed("assumed (SET='key=value' says otherwise):", made.assumptions)
+    parts += _listed("assumed (SET='key=value' FRESH=1 says otherwise):", made.assumptions)
     parts += _listed("perhaps (left as a comment in the YAML):", made.proposals)
     parts += [_classes(made), *_without(made), _examples(made), _pictures(made)]
     parts += [f"warning: {warning}" for warning in made.warnings]
@@ -35,7 +35,7 @@ def _classes(made: Init) -> tuple[Headers, Rows]:
 
 
 def _without(made: Init) -> list[str]:
-    if made.competition.task != "multilabel":
+    if not made.unlabelled:
         return []
     return [f"{made.unlabelled:,} training rows have no label"]
 
@@ -47,7 +47,7 @@ def _examples(made: Init) -> tuple[Headers, Rows]:
 
 def _pictures(made: Init) -> tuple[Headers, Rows]:
     rows = [
-        [p.table, f"{p.found:,}", f"{p.missing:,}", f"{p.broken} of {p.decoded}"]
+        [p.table, f"{p.found:,}", f"{p.missing:,}", f"{p.broken} of {p.decoded} tried"]
         for p in made.pictures
         if p.found + p.missing
     ]

@@ -139,14 +139,14 @@ def _scores(data: CompetitionData, answers: _Answers, path: Path) -> Scores:
 def _read_submission(data: CompetitionData, path: Path) -> np.ndarray:
     """Return the answer that a submission gives, its rows in the order of the test table."""
     sample = sample_of(data)
-    frame = read_csv(path, [], "the ledger")
+    frame = read_csv(path, [], "the ledger", sample.delimiter)
     columns = [str(name) for name in frame.columns]
     if sorted(columns) != sorted(sample.columns):
         raise PodiumError(
             f"{path}: its columns are {','.join(columns)}, but must be {','.join(sample.columns)}; "
             "mend the submission"
         )
-    ids = checked_ids(frame, sample.id_column, path)
+    ids = np.char.add(sample.prefix, checked_ids(frame, sample.id_column, path))
     check_same_ids(ids, data.test.ids, path, "a submission answers each test id once")
     return decode(frame, sample, data, path)[_places(ids, data.test.ids)]
 
@@ -166,12 +166,13 @@ def _read_answers(data: CompetitionData) -> _Answers:
     if competition.tables.answers is None:
         raise PodiumError(
             f"{yaml}: names no tables.answers, so nothing can be graded here; "
-            "enter the score that the site shows: make score SCORE=0.74"
+            "enter the score that the site shows: "
+            f"make score COMP={competition.name} SCORE=0.74"
         )
     path = competition.folder(data.project) / competition.tables.answers
     wanted = [competition.columns.id, *label_columns(competition)]
     frame = read_csv(path, wanted, yaml, competition.tables.delimiter)
-    ids = checked_ids(frame, competition.columns.id, path)
+    ids = np.char.add(competition.test_prefix, checked_ids(frame, competition.columns.id, path))
     rule = f"it must hold the ids of {competition.tables.test}; mend `tables` in {yaml}"
     check_same_ids(ids, data.test.ids, path, rule)
     labels = encode(frame, competition, data.classes, path)

@@ -8,6 +8,7 @@ from pipeline.ensemble.build import Decided, open_decided
 from pipeline.ensemble.members import list_runs, read_record, why_unusable
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
+from pipeline.submission.formats import sample_of
 from pipeline.submission.ledger import Entry, rows
 from pipeline.submission.medals import medal_table
 from pipeline.submission.writer import Submission, write_submission
@@ -33,6 +34,7 @@ def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decid
 
     Without `source`, the newest ensemble is taken.
     """
+    sample_of(data)  # without test rows, nothing can be submitted
     name = source or newest_ensemble(data)
     reason = why_unusable(read_record(data, name, "FROM"), data, folds)
     if reason:
@@ -59,7 +61,7 @@ def newest_ensemble(data: CompetitionData) -> str:
             made[name] = datetime.fromisoformat(record["created"])
     if not made:
         raise PodiumError(
-            f"submit: {data.competition.name} has no ensemble yet; make ensemble "
+            f"FROM: {data.competition.name} has no ensemble yet; make ensemble "
             f"COMP={data.competition.name} first, or name a run with FROM="
         )
     return max(made, key=lambda name: (made[name], name))
@@ -69,34 +71,41 @@ def standings(data: CompetitionData, folds: Folds) -> tuple[list[Standing], dict
     """Return all finished runs and ensembles, best honest score first, and why others are out.
 
     The decision of a run that has none yet is fitted now. Scores come from the newest submission of
-    each; answers are not opened here.
+    each; answers are not opened here. A run that cannot be read or decided is out, with the reason;
+    where that leaves none, the first such error is raised.
     """
-    metric = data.metric
     entries = {entry.source: entry for entry in rows(data.project, data.competition.name)}
     places = _places(data, list(entries.values()))
-    found, left = [], {}
+    found, left, errors = [], {}, []
     for name in list_runs(data):
-        reason = why_unusable(read_record(data, name), data, folds)
-        if reason:
-            left[name] = reason
-            continue
-        decided = open_decided(data, folds, name)
-        record, entry = decided.record, entries.get(name)
-        found.append(
-            Standing(
-                name,
-                record["in_sample"],
-                record["honest"],
-                record["honest_se"],
-                record["seconds"],
-                record["blend"],
-                decided.rule.describe(),
-                entry,
-                places.get(entry.number, "") if entry else "",
-            )
-        )
-    found.sort(key=lambda standing: (-metric.sign * standing.honest, standing.name))
-    return found, left
+        try:
+            left[name] = why_unusable(read_record(data, name), data, folds)
+            if not left[name]:
+                entry = entries.get(name)
+                place = places.get(entry.number, "") if entry else ""
+                found.append(_standing(open_decided(data, folds, name), entry, place))
+        except PodiumError as error:
+            left[name] = str(error)
+            errors.append(error)
+    if errors and not found:
+        raise errors[0]
+    found.sort(key=lambda standing: (-data.metric.sign * standing.honest, standing.name))
+    return found, {name: reason for name, reason in left.items() if reason}
+
+
+def _standing(decided: Decided, entry: Entry | None, place: str) -> Standing:
+    record = decided.record
+    return Standing(
+        decided.name,
+        record["in_sample"],
+        record["honest"],
+        record["honest_se"],
+        record["seconds"],
+        record["blend"],
+        decided.rule.describe(),
+        entry,
+        place,
+    )
 
 
 def _places(data: CompetitionData, entries: list[Entry]) -> dict[int, str]:

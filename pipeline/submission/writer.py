@@ -51,7 +51,7 @@ def write_submission(
     """
     checked_name(source, "FROM")
     known = _cv_texts(cv or {}) | {"note": " ".join(note.split())}  # a row stays one line of a diff
-    text = _text(frame_for(data, ids, answer, probs))
+    text = _text(frame_for(data, ids, answer, probs), sample_of(data).delimiter)
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
     project, comp = data.project, data.competition.name
     with locked(project, comp):
@@ -119,7 +119,7 @@ def frame_for(
         wanted = "probs" if sample.of_probabilities else "answer"
         raise ValueError(f"a submission of kind {sample.kind!r} needs {wanted}")
     values = _checked(np.asarray(given)[_positions(ids, sample, len(given))], sample, data)
-    columns: dict[str, np.ndarray | list[str]] = {sample.id_column: sample.ids}
+    columns: dict[str, np.ndarray | list[str]] = {sample.id_column: sample.written_ids}
     names = np.array(data.classes, dtype=object)
     if sample.kind == "name":
         columns[sample.values[0]] = names[values]
@@ -202,11 +202,11 @@ def validate(frame: pd.DataFrame, sample: Sample, data: CompetitionData) -> None
             f"{name}: its columns are {','.join(map(str, frame.columns))}, not those of the "
             f"sample: {','.join(sample.columns)}; keep the sample's columns and their order"
         )
-    text = io.StringIO(_text(frame))
-    read = pd.read_csv(text, dtype=str, keep_default_na=False)
+    text = io.StringIO(_text(frame, sample.delimiter))
+    read = pd.read_csv(text, sep=sample.delimiter, dtype=str, keep_default_na=False)
     ids = read[sample.id_column].tolist()
-    if ids != sample.ids.tolist():
-        pairs = enumerate(zip(ids, sample.ids.tolist(), strict=False))
+    if ids != sample.written_ids:
+        pairs = enumerate(zip(ids, sample.written_ids, strict=False))
         row = next(
             (i for i, (own, wanted) in pairs if own != wanted), min(len(ids), len(sample.ids))
         )
@@ -225,6 +225,6 @@ def validate(frame: pd.DataFrame, sample: Sample, data: CompetitionData) -> None
             )
 
 
-def _text(frame: pd.DataFrame) -> str:
+def _text(frame: pd.DataFrame, delimiter: str) -> str:
     """Return the bytes to be: nine digits hold a float32 exactly."""
-    return frame.to_csv(index=False, lineterminator="\n", float_format="%.9g")
+    return frame.to_csv(index=False, sep=delimiter, lineterminator="\n", float_format="%.9g")

@@ -28,7 +28,8 @@ from pipeline.training.history import write_history
 from pipeline.training.job import FoldJob
 from pipeline.training.loop import Epoch, Learner, Normalise, predict, train_epoch
 from pipeline.training.optim import build_ema, build_loss, build_optimizer
-from pipeline.training.zoo import build_model, normalisation, parameter_count, weights_note
+from pipeline.training.origin import normalisation, weights_note
+from pipeline.training.zoo import build_model, parameter_count
 
 DONE = "fold.json"  # written last: a fold that has it is finished
 
@@ -170,7 +171,7 @@ class FoldSession:
             if part == "valid":
                 score = self._score(rows, logits)
         weights = {k: v.contiguous() for k, v in self.learner.judged.state_dict().items()}
-        note = weights_note(job.recipe, job.data.classes)
+        note = weights_note(job.recipe, job.data.classes, job.meta)
         # safetensors makes files for their owner alone; `save` gives the usual rights.
         content = save(weights, note)
         write_with(job.folder / "model.safetensors", lambda path: path.write_bytes(content))

@@ -5,7 +5,7 @@ predictions of its run stand for it, and a rule that is fitted on them applies t
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -74,15 +74,22 @@ class Refit(Run):
         old = read_object(self.record_path, (), REMEDY)
         return old.get("refit_of") == self.origin and old.get("oof_hash") != self.oof_hash
 
-    def refuse_foreign(self) -> None:
-        """Refuse a folder of this name that is a run of its own, which FRESH=1 must not delete."""
-        foreign = self._is_foreign()
-        if self.record_path.exists():
-            foreign = read_object(self.record_path, (), REMEDY).get("refit_of") != self.origin
+    @staticmethod
+    def refuse_foreign(base: Run) -> None:
+        """Refuse a folder of the refit's name that is a run of its own, or cannot be told from one.
+
+        It asks for no finished base, so that it can be called before anything is trained. FRESH=1
+        is no remedy: it must not delete such a run, and would delete the base.
+        """
+        there = replace(base, name=refit_name(base.name))
+        foreign = there._is_foreign()
+        if there.record_path.exists():
+            remedy = f"delete that folder, {there._shown()}, and run the same command again"
+            foreign = read_object(there.record_path, (), remedy).get("refit_of") != base.name
         if foreign:
             raise PodiumError(
-                f"{self._shown()}: not the refit of {self.origin}; rename that folder, or train "
-                f"{self.origin} under another NAME="
+                f"{there._shown()}: not the refit of {base.name}; rename that folder, or train "
+                f"{base.name} under another NAME="
             )
 
     def check_same(self) -> None:

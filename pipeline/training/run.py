@@ -23,8 +23,13 @@ from pipeline.folds import Folds, Splits
 from pipeline.images.cache import Pixels
 from pipeline.training.fold import is_finished
 from pipeline.training.job import FoldJob
+from pipeline.training.origin import (
+    refuse_own_weights,
+    source_of,
+    statistics_warning,
+    weights_record,
+)
 from pipeline.training.parts import Parts
-from pipeline.training.zoo import source_of, weights_record
 
 REMEDY = "choose another NAME=, or FRESH=1 to delete it and start anew"
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "numpy")
@@ -66,7 +71,8 @@ class Run:
             said.append("selected-in-fold: each epoch was chosen on the fold that it is scored on")
         if self.recipe.data.limit is not None:
             said.append(f"limited: a smoke run on LIMIT={self.recipe.data.limit} rows")
-        return said
+        odd = statistics_warning(self.recipe)
+        return [*said, odd] if odd else said
 
     @property
     def numbers(self) -> list[int]:
@@ -212,6 +218,7 @@ class Run:
 
     def check_trainable(self) -> None:
         """Refuse what cannot be trained, before anything is written."""
+        refuse_own_weights(self.recipe, self.data.competition.name, self.data.hash)
         self.parts.check(self.recipe.image.crop)
 
     def jobs(self, only: list[int] | None) -> tuple[list[FoldJob], str]:

@@ -22,7 +22,7 @@ from pipeline.training.assemble import Summary, assemble
 from pipeline.training.fold import is_finished, train_fold
 from pipeline.training.heads import check_head
 from pipeline.training.job import FoldJob
-from pipeline.training.refit import Refit, refit_name
+from pipeline.training.refit import Refit
 from pipeline.training.run import Run
 from pipeline.training.zoo import build_model, check_arch, check_weights
 
@@ -88,8 +88,10 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
 
 
 def _is_ordered(data: CompetitionData) -> bool:
-    """Whether the competition knows an order of its classes: it lists them, or they are numbers."""
-    return data.competition.classes is not None or all(name.isdecimal() for name in data.classes)
+    """Whether the competition knows an order of its classes: it lists them, by themselves or as
+    columns, or they are numbers."""
+    listed = data.competition.classes, data.competition.columns.classes
+    return listed != (None, None) or all(name.isdecimal() for name in data.classes)
 
 
 def _check_drafts(
@@ -110,7 +112,7 @@ def _check_drafts(
         finished = [] if request.fresh else run.finished_folds()
         left = [n for n in run.numbers if n not in finished]
         if request.refit:
-            refit_name(name)  # a name that would be too long
+            Refit.refuse_foreign(run)
             untrained = [n for n in left if request.only and n not in request.only]
             if untrained:
                 raise PodiumError(
@@ -196,8 +198,8 @@ def _train_refit(run: Run, summary: Summary, request: TrainRequest, say: Say) ->
             f"REFIT: needs all folds of {run.name}, but some are in work elsewhere; run the same "
             "command again when they are finished"
         )
+    Refit.refuse_foreign(run)  # another process may have made it meanwhile
     refit = Refit.of(run, summary)
-    refit.refuse_foreign()
     outdated = refit.outdated() and not request.fresh
     if outdated:
         say(f"{refit.name}: made anew, since {run.name} has other out-of-fold predictions now")

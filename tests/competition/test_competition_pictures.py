@@ -181,3 +181,14 @@ def test_a_folder_without_any_of_the_pictures_is_an_error_under_every_policy(tin
     tiny.configure(missing_images="predict-prior", images="pictures")
     with pytest.raises(PodiumError, match="none of the 42 training pictures can be used"):
         _ = tiny.data
+
+
+def test_the_list_goes_when_nothing_is_missing_any_more(tiny):
+    """Check that a picture which was put back leaves no list behind."""
+    path = tiny.root / "data/tiny/images/003.png"
+    content = path.read_bytes()
+    path.unlink()
+    tiny.configure(missing_images="predict-prior")
+    assert len(tiny.data.absent) == 1 and list_path(tiny.project, "tiny").exists()
+    path.write_bytes(content)
+    assert not tiny.data.absent and not list_path(tiny.project, "tiny").exists()

@@ -188,3 +188,26 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
     path.write_text("training:\n  epochs: 3\n  epochs: 4\n")
     with pytest.raises(PodiumError, match="'epochs' stands twice"):
         read_yaml(path, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "nested"),
+    [
+        ("columns.id='Picture Name' a=1", {"columns": {"id": "Picture Name"}, "a": 1}),
+        ('title="A b"', {"title": "A b"}),
+        (
+            "external=[{table: more.csv, weight: 0.5}]",
+            {"external": [{"table": "more.csv", "weight": 0.5}]},
+        ),
+        ("a=[1, 2] b={c: d e}", {"a": [1, 2], "b": {"c": "d e"}}),
+        ("title=Don't a=1", {"title": "Don't", "a": 1}),
+        ("a='x", None),
+    ],
+)
+def test_spaces_in_quotes_and_brackets_do_not_separate(text, nested):
+    """Check values with spaces, an apostrophe within a word, and an open quote."""
+    if nested is None:
+        with pytest.raises(PodiumError, match="not valid YAML"):
+            parse_overrides(text)
+    else:
+        assert parse_overrides(text) == nested

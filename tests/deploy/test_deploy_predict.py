@@ -1,7 +1,10 @@
 """New pictures get the answers that the pipeline gives its own test pictures, and every oddity of
 a folder of pictures is told rather than fatal."""
 
+import hashlib
 import json
+import os
+import re
 import shutil
 import struct
 import zlib
@@ -87,15 +90,35 @@ def test_a_metric_of_probabilities_is_answered_by_the_likeliest(project, answers
 
 
 def test_without_a_source_the_newest_ensemble_answers(project, new_pictures):
-    """Check the default source, and that its answers lie with it under the folder's name."""
+    """Check the default source, and that its answers lie with it under the folder's name and a hash
+    of its whole path."""
     path = project.run("sets", "ensemble-rank") / "ensemble.json"
     older = json.loads(path.read_text()) | {"created": "2020-01-01T00:00:00+00:00"}
     shutil.copytree(path.parent, project.run("sets", "ensemble-older"))
     write_json(project.run("sets", "ensemble-older") / path.name, older)
     made = predict(project, "sets", "", new_pictures, say=str)
     assert made.source == "ensemble-rank"
-    assert made.path == path.parent / "predictions" / "new.csv" and made.path.exists()
-    assert made.shown == "experiments/runs/sets/ensemble-rank/predictions/new.csv"
+    digest = hashlib.sha256(f'"{new_pictures}"'.encode()).hexdigest()[:6]  # of the path in JSON
+    file = f"new-{digest}.csv"
+    assert made.path == path.parent / "predictions" / file and made.path.exists()
+    assert made.shown == f"experiments/runs/sets/ensemble-rank/predictions/{file}"
+
+
+def test_every_folder_has_a_table_of_its_own(project, new_pictures, tmp_path):
+    """Check that folders of one name, or of a name that is none for a file, do not replace each
+    other's tables, while the same folder, however it is written, replaces its own."""
+    folders = ["a/images", "b/images", "mes étés", ".hidden", "x" * 200, os.fsdecode(b"caf\xe9")]
+    for folder in folders:
+        shutil.copytree(new_pictures, tmp_path / folder)
+    made = [predict(project, "kinds", "a", tmp_path / folder, say=str) for folder in folders]
+    slugs = ["images", "images", "mes--t-s", "hidden", "x" * 80, "caf-"]
+    for one, slug in zip(made, slugs, strict=True):
+        assert re.fullmatch(re.escape(slug) + "-[0-9a-f]{6}", one.path.stem)
+    assert len({one.path for one in made}) == len(folders)
+    odd = [tmp_path / "a" / "images" / "deep" / "..", f"{tmp_path}/a/images/"]
+    for folder in odd:
+        assert predict(project, "kinds", "a", folder, say=str).path == made[0].path
+    assert len(list(made[0].path.parent.iterdir())) == len(folders)
 
 
 def huge_png() -> bytes:

@@ -2,6 +2,7 @@
 about what could."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -93,7 +94,7 @@ def test_without_an_ensemble_a_name_is_needed(project):
     """Check that an empty FROM is refused where there is no ensemble."""
     for folder in project.runs("kinds").glob("ensemble-*"):
         shutil.rmtree(folder)
-    refused(project, "no ensemble yet.*FROM=", source="")
+    refused(project, "FROM: kinds has no ensemble yet; make ensemble.*FROM=", source="")
 
 
 def test_weights_that_are_not_whole(project):
@@ -128,17 +129,36 @@ def test_a_box_of_the_table(project):
     refused(project, "a cuts boxes out of its pictures, by the columns x0, y0, x1, y1")
 
 
-def test_where_a_table_may_go(project, tmp_path, answers):
-    """Check a missing folder, a folder, a picture, and a name that needs OUT; paths are the
-    project's where they are relative."""
+def test_where_a_table_may_go(project, answers):
+    """Check a missing folder, a folder and a picture; paths are the project's where they are
+    relative."""
     refused(project, "OUT: .*/nowhere: no such folder", out="nowhere/answers.csv")
     refused(project, "OUT: .*: a folder", out="data")
     refused(project, "OUT: .*45.jpg: a picture's name", out="data/kinds/images/45.jpg")
-    folder = shutil.copytree(project.data("kinds") / "images", tmp_path / "mes étés")
-    refused(project, "DATA: 'mes étés' is not a usable name.*OUT=", data=folder)
-    got = answers(project, "kinds", "a", folder, out="answers.csv")
+    got = answers(project, "kinds", "a", "data/kinds/images", out="answers.csv")
     assert got.made.path == project.root / "answers.csv" and got.made.shown == "answers.csv"
     assert got.made.images == 60
+
+
+@pytest.mark.parametrize("content", ["id,kind\n00.png,cat\n", "image,answer\n", "", None])
+def test_a_file_that_is_no_table_of_answers_is_kept(project, content):
+    """Check that OUT replaces no other file: the training table, one with fewer of its columns, an
+    empty one, and one that is not a plain file."""
+    path = project.root / "mine.csv"
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(content)
+    refused(project, "OUT: .*mine.csv: .*not a table of answers.*name another", out="mine.csv")
+    assert path.is_fifo() if content is None else path.read_text() == content
+
+
+def test_an_older_table_of_answers_is_replaced(project, answers, new_pictures):
+    """Check that OUT may be what predict wrote before, for other pictures and classes too."""
+    first = answers(project, "kinds", "a", "data/kinds/images", out="answers.csv").made
+    header = first.path.read_text().splitlines()[0]
+    first.path.write_text(f"{header},p_other\n")
+    assert len(answers(project, "kinds", "a", new_pictures, out="answers.csv").table) == 6
 
 
 def test_what_pretrained_it_is_not_needed_again(project, answers, new_pictures, monkeypatch):

@@ -19,7 +19,7 @@ from pipeline.ensemble.chain import (
     fit_chain,
     honest_score,
 )
-from pipeline.metrics import get_metric
+from pipeline.metrics import CustomMetric, custom_metric, get_metric
 
 ACCURACY = get_metric("accuracy", "multiclass")
 MACRO = get_metric("f1_macro", "multilabel")
@@ -29,7 +29,7 @@ MULTICLASS_MACRO = get_metric("f1_macro", "multiclass")
 @pytest.fixture(autouse=True)
 def short_climbs(monkeypatch):
     """Climb fewer steps: what is tested here does not depend on how many there are."""
-    monkeypatch.setattr(chain, "INNER_RESAMPLES", 50)
+    monkeypatch.setattr(chain, "INNER_RESAMPLES", 40)
     monkeypatch.setattr("pipeline.ensemble.blend.ROUNDS", 4)
     monkeypatch.setattr("pipeline.ensemble.blend.hill_climb.__defaults__", (0, 3))
 
@@ -267,3 +267,34 @@ def test_rows_without_a_picture_change_nothing_but_their_own_answer(metric):
         constant = best_constant(metric, rows.labels[rows.part != part], rows.stack.shape[2])
         for answer in answers.values():
             np.testing.assert_allclose(answer[here], np.broadcast_to(constant, answer[here].shape))
+
+
+@pytest.fixture
+def counting(tmp_path) -> tuple[CustomMetric, list[int]]:
+    """Return a custom metric that is the accuracy, and the number of times that it was called."""
+    score = "def score(y, answer):\n    calls[0] += 1\n    return (y == answer).mean()\n"
+    (path := tmp_path / "counting.py").write_text(f"calls = [0]\n{score}")
+    metric = custom_metric(path, "multiclass")
+    return metric, metric.function.__globals__["calls"]
+
+
+@pytest.mark.parametrize("members", [1, 4])
+def test_a_custom_metric_is_called_seldom(counting, members):
+    """Check how often it is called where every row has a picture: once per resample and candidate
+    (once more for its score) by each choice, and once per class for the recorded constant."""
+    (metric, calls), rows = counting, multiclass_rows(members=members, parts=5)
+    found = candidates(metric, members)
+    assert [c.blend for c in found] == ["mean", "geometric", "rank"][: min(members, 3)]
+    chosen = choose(metric, rows, 0).chosen
+    assert calls[0] == 51 * len(found)
+    assert fit_chain(chosen, metric, rows).constant == 0
+    assert (before := calls[0]) <= 51 * len(found) + 4
+    honest_score(metric, rows, 0)
+    assert calls[0] - before == 5 * 51 * len(found) + 1001
+
+
+def test_a_custom_metric_answers_rows_without_a_picture(counting):
+    """Check that the honest score is that of the same named metric, constants included."""
+    rows = replace(multiclass_rows(members=1), pictured=np.arange(120) % 4 != 0)
+    mine, named = (honest_score(metric, rows, 0) for metric in (counting[0], ACCURACY))
+    assert mine.score == pytest.approx(named.score) and mine.chosen == named.chosen

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import PodiumError
 from pipeline.folds import file as folds_file
+from pipeline.folds import load_shared
 from pipeline.folds.balance import balance, balance_table
 from pipeline.folds.file import load_folds, make_folds
 
@@ -300,3 +301,12 @@ def test_balance_table_shows_the_worst_class(path):
     lines = balance_table({"balance": report}).splitlines()
     assert lines[1].split() == ["0", "4", "-", "-50.0%", "+50.0%", "cat"]
     assert lines[-1] == "warning: look"
+
+
+def test_groups_named_after_the_folds_were_made_are_refused(tiny):
+    """Check that a column of groups is not passed over where the folds were dealt without it."""
+    tiny.folds(n_folds=2)
+    tiny.edit("train", lambda f: f.assign(herd=[f"h{i % 7}" for i in range(len(f))]))
+    tiny.configure(columns={"id": "id", "label": "label", "group": "herd"})
+    with pytest.raises(PodiumError, match=r"groups none -> given.*FRESH=1"):
+        load_shared(tiny.data)

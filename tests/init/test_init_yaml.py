@@ -131,7 +131,7 @@ def test_the_report(site, named):
     assert len(classes) == 25 and ["... 6 more", "", ""] in classes
     assert classes[0] == ["kind00", "2", "3.3%"]
     assert examples[0] == ["a000", "images/a000.jpg", "kind00"] and len(examples) == 5
-    assert pictures == [["train", "60", "0", "0 of 60"], ["test", "5", "0", "0 of 5"]]
+    assert pictures == [["train", "60", "0", "0 of 60 tried"], ["test", "5", "0", "0 of 5 tried"]]
     assert "experiments/competitions/mine.yaml: written" in parts
     unchanged = "experiments/competitions/mine.yaml: there already, unchanged"
     assert unchanged in report_parts(site.init())

@@ -168,7 +168,7 @@ def test_without_answers_the_score_is_entered_by_hand(contest_of):
     """Check that a competition without answers says what to type."""
     contest = contest_of("name")
     contest.configure(tables={"answers": None})
-    with pytest.raises(PodiumError, match=r"make score SCORE=0\.74"):
+    with pytest.raises(PodiumError, match=r"make score COMP=tiny SCORE=0\.74"):
         grade_all(contest.data)
 
 

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pipeline.errors import PodiumError
 
@@ -17,10 +18,26 @@ def from_file(path) -> str:
     return f"model.pretrained=true model.weights={path}"
 
 
+def foreign(whole, fold: int, folder: Path) -> Path:
+    """Return a fold's weights in a file that does not say what they were trained on."""
+    path = folder / f"foreign-{fold}.safetensors"
+    save_file(load_file(whole.run.fold_folder(fold) / "model.safetensors"), path)
+    return path
+
+
+def test_a_runs_own_weights_begin_no_run_of_the_competition(project, train_tiny, whole, snapshot):
+    """Check that a network which has seen the folds' labels is refused, and nothing is written."""
+    before = snapshot(project.root)
+    own = whole.run.fold_folder(0) / "model.safetensors"
+    with pytest.raises(PodiumError, match="trained on rows of this competition"):
+        train_tiny(project, overrides=from_file(own))
+    assert snapshot(project.root) == before
+
+
 def test_first_weights_are_recorded_and_held_to(project, train_tiny, whole, tmp_path):
     """Check record and sentence against hashlib, and that other bytes at the same path are refused
     with both hashes, for the run and under ONLY, until they are put back."""
-    files = [whole.run.fold_folder(fold) / "model.safetensors" for fold in range(2)]
+    files = [foreign(whole, fold, tmp_path) for fold in range(2)]
     sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     path, said = tmp_path / "start.safetensors", []
     shutil.copy(files[0], path)
@@ -55,8 +72,7 @@ def test_other_statistics_of_the_same_bytes_are_refused(project, train_tiny, who
 
 def test_run_of_before_weights_were_recorded_goes_on(project, train_tiny, whole, tmp_path):
     """Check that a record without them is no reason to refuse."""
-    path = tmp_path / "start.safetensors"
-    shutil.copy(whole.run.fold_folder(0) / "model.safetensors", path)
+    path = foreign(whole, 0, tmp_path)
     run = train_tiny(project, only=(0,), overrides=from_file(path)).run
     record = json.loads(run.record_path.read_text())
     del record["weights"]

@@ -232,17 +232,48 @@ def test_refit_in_work_elsewhere_is_busy(project, train_tiny, held_elsewhere, re
     assert refit_tiny(project)[1].complete
 
 
-def test_foreign_folder_is_not_taken_for_a_refit(project, train_tiny, artefacts, refit_tiny):
+def test_foreign_folder_is_not_taken_for_a_refit(
+    project, train_tiny, artefacts, snapshot, refit_tiny
+):
     """Check that a run of one's own named r-refit is kept, even under FRESH=1, and that a refit is
     not gone on with as a run."""
     mine = artefacts(train_tiny(project, name="r-refit", only=(0,)).run.folder)
+    before = snapshot(project.root)
     for fresh in (False, True):
         with pytest.raises(PodiumError, match=r"r-refit: not the refit of r; rename that folder"):
             refit_tiny(project, fresh=fresh)
+    assert snapshot(project.root) == before, "refused before anything was trained"
     assert artefacts(project.run("kinds", "r-refit")) == mine
     refit_tiny(project, name="s")
     with pytest.raises(PodiumError, match=r"s-refit: the refit of s; choose another NAME="):
         train_tiny(project, name="s-refit")
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_unreadable_record_of_a_refit_costs_nothing(project, refit_tiny, snapshot, content):
+    """Check that the remedy is to delete the refit's folder, that FRESH=1 deletes nothing before it
+    is refused, and that the remedy works."""
+    _, refit = refit_tiny(project)
+    refit.run.record_path.write_text(content)
+    before = snapshot(project.root)
+    for fresh in (False, True):
+        with pytest.raises(PodiumError, match=r"delete that folder, .*/r-refit, and run") as caught:
+            refit_tiny(project, fresh=fresh)
+        assert "FRESH" not in str(caught.value) and snapshot(project.root) == before
+    shutil.rmtree(refit.run.folder)
+    assert refit_tiny(project)[1].complete
+
+
+def test_classes_listed_as_columns_are_in_an_order(project, configure, edit_table, train_tiny):
+    """Check that a head for ordered classes takes the order of the columns, as that of a list."""
+    kinds = pd.read_csv(project.data("kinds") / "train.csv")["kind"]
+    names = ["dog", "cat", "eel"]
+    edit_table(project, "kinds", **{name: (kinds == name).astype(int) for name in names})
+    ordinal = {"overrides": "model.head=ordinal training.epochs=1"}
+    with pytest.raises(PodiumError, match="needs classes in an order"):
+        train_tiny(project, **ordinal)
+    configure(project, "kinds", columns={"classes": names})
+    assert train_tiny(project, **ordinal, only=(0,)).run.data.classes == tuple(names)
 
 
 def test_several_seeds_with_repeats(project):

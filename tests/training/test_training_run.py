@@ -15,7 +15,8 @@ from pipeline.artifacts.predictions import Predictions
 from pipeline.folds import load_folds
 from pipeline.images.augment import Evaluator
 from pipeline.images.decode import canonical
-from pipeline.training.zoo import build_model, normalisation
+from pipeline.training.origin import normalisation
+from pipeline.training.zoo import build_model
 
 COLUMNS = "epoch,lr,train_loss,train_score,valid_loss,valid_score,seconds,images_per_second"
 

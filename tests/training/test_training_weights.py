@@ -18,6 +18,14 @@ from sklearn.datasets import load_sample_images
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.training import weights, zoo
+from pipeline.training.origin import (
+    normalisation,
+    refuse_own_weights,
+    source_of,
+    statistics_warning,
+    weights_note,
+    weights_record,
+)
 from pipeline.training.weights import (
     PACKAGES,
     file_note,
@@ -26,14 +34,9 @@ from pipeline.training.weights import (
     package_of,
     read_state,
 )
-from pipeline.training.zoo import (
-    build_model,
-    check_weights,
-    normalisation,
-    source_of,
-    weights_note,
-    weights_record,
-)
+from pipeline.training.zoo import build_model, check_weights
+
+META = {"competition": "birds", "data_hash": "1234"}
 
 LITE = "tf_efficientnet_lite0"
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -248,7 +251,7 @@ def test_mismatch_says_what_and_where(tmp_path):
 def test_mismatch_names_the_network_that_the_file_names(tmp_path):
     """Check the remedy for a file whose note, or config.json, says its architecture."""
     donor, path = timm.create_model("resnet10t"), tmp_path / "w.safetensors"
-    save_file(donor.state_dict(), path, weights_note(recipe("resnet10t"), ["a", "b"]))
+    save_file(donor.state_dict(), path, weights_note(recipe("resnet10t"), ["a", "b"], META))
     refusal(recipe("resnet14t", path), "says that it is of ARCH=resnet10t, not resnet14t")
     torch.save(donor.state_dict(), tmp_path / "w.pth")
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet10t"}))
@@ -328,7 +331,7 @@ def test_normalisation_comes_from_the_file(tmp_path):
     config.write_text(json.dumps(timms))
     assert normalisation(asked) == ((0.7,) * 3, (0.8,) * 3)
     trained = recipe("tf_efficientnet_lite4", mean=[0.2, 0.3, 0.4], std=[0.3, 0.2, 0.1])
-    save_file({"a": torch.zeros(1)}, path, weights_note(trained, ["a", "b"]))
+    save_file({"a": torch.zeros(1)}, path, weights_note(trained, ["a", "b"], META))
     assert normalisation(asked) == ((0.2, 0.3, 0.4), (0.3, 0.2, 0.1))
     own = recipe("tf_efficientnet_lite4", path, std=[1.0, 1.0, 1.0])
     assert normalisation(own) == ((0.2, 0.3, 0.4), (1.0, 1.0, 1.0))
@@ -403,3 +406,24 @@ class _Timm:
 
     def __getattr__(self, name: str):
         return getattr(timm, name)
+
+
+def test_weights_of_the_same_competition_are_refused(tmp_path):
+    """Check that a network which has seen the labels of the folds does not begin a run."""
+    path = tmp_path / "own.safetensors"
+    plain = recipe("resnet10t")
+    save_file({"a": torch.zeros(1)}, path, weights_note(plain, ["a", "b"], META))
+    mine = recipe("resnet10t", path)
+    for competition, data_hash in (("birds", "9"), ("copy of birds", "1234")):
+        with pytest.raises(PodiumError, match="trained on rows of this competition"):
+            refuse_own_weights(mine, competition, data_hash)
+    refuse_own_weights(mine, "cars", "9")
+    refuse_own_weights(recipe(LITE), "birds", "1234")
+
+
+def test_pixels_in_another_scale_than_the_weights_own_are_told():
+    """Check the warning where a recipe has another mean and std than its weights."""
+    assert statistics_warning(recipe(LITE)) == ""
+    assert statistics_warning(recipe(LITE, mean=[0.5] * 3, std=[0.5] * 3)) == ""
+    said = statistics_warning(recipe(LITE, mean=[0.3] * 3, std=[0.38] * 3))
+    assert "mean 0.3, std 0.38" in said and "mean and std 0.5" in said

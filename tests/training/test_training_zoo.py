@@ -9,7 +9,8 @@ import torch
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.training.networks import LeNet, SimpleCNN
-from pipeline.training.zoo import build_model, check_arch, normalisation, parameter_count
+from pipeline.training.origin import normalisation
+from pipeline.training.zoo import build_model, check_arch, parameter_count
 
 
 def recipe(arch: str, size: int = 64, **image) -> Recipe:
