@@ -81,9 +81,10 @@ def standings(data: CompetitionData, folds: Folds) -> tuple[list[Standing], dict
         try:
             left[name] = why_unusable(read_record(data, name), data, folds)
             if not left[name]:
-                entry = entries.get(name)
+                decided = open_decided(data, folds, name)
+                entry = _entry_of(decided, entries.get(name))
                 place = places.get(entry.number, "") if entry else ""
-                found.append(_standing(open_decided(data, folds, name), entry, place))
+                found.append(_standing(decided, entry, place))
         except PodiumError as error:
             left[name] = str(error)
             errors.append(error)
@@ -91,6 +92,14 @@ def standings(data: CompetitionData, folds: Folds) -> tuple[list[Standing], dict
         raise errors[0]
     found.sort(key=lambda standing: (-data.metric.sign * standing.honest, standing.name))
     return found, {name: reason for name, reason in left.items() if reason}
+
+
+def _entry_of(decided: Decided, entry: Entry | None) -> Entry | None:
+    """Return the newest submission of a run or ensemble, None where it was of an earlier decision
+    under the same name: its score is not that of what is there now."""
+    if entry is None or not entry.cv_honest:
+        return entry
+    return entry if float(entry.cv_honest) == decided.record["honest"] else None
 
 
 def _standing(decided: Decided, entry: Entry | None, place: str) -> Standing:

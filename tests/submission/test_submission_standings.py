@@ -10,6 +10,7 @@ from pipeline.artifacts.files import write_json
 from pipeline.competition import load_data
 from pipeline.ensemble.build import build_ensemble
 from pipeline.errors import PodiumError
+from pipeline.submission import set_score
 from pipeline.submission.standings import newest_ensemble, standings, submit
 
 
@@ -83,3 +84,15 @@ def test_without_test_rows_nothing_can_be_submitted(make_tiny, source):
     assert not len(data.test.ids)
     with pytest.raises(PodiumError, match=r"tiny\.yaml: no test table or folder, so nothing can"):
         submit(data, tiny.folds(), source)
+
+
+def test_the_score_of_an_earlier_ensemble_is_not_that_of_a_later_one(ranked):
+    """Check that a leaderboard score stays with the decision that was submitted."""
+    folds = ranked.folds()
+    number = submit(ranked.data, folds, "ensemble-all")[1].number
+    set_score(ranked.project, "tiny", str(number), public=0.33)
+    publics = {s.name: s.entry and s.entry.public for s in standings(ranked.data, folds)[0]}
+    assert publics == {"a": None, "b": None, "ensemble-all": "0.33"}
+    ranked.fake_run("c", skill=1.5)
+    build_ensemble(ranked.data, folds, None)
+    assert {s.name: s.entry for s in standings(ranked.data, folds)[0]}["ensemble-all"] is None
