@@ -1,6 +1,6 @@
 """What do threads that wait without spinning cost, and bring? OMP_WAIT_POLICY passive or unset.
 
-    .venv/bin/python -m benchmarks.waiting [--arch tf_efficientnet_lite0] [--size 128] [--pairs 5]
+    .venv/bin/python -m benchmarks.waiting [--arch tf_efficientnet_lite0] [--size 128] [--pairs 3]
 
 Training steps of batch 32 in a process of their own, both policies in turn; alone, and beside a
 process that keeps one core busy. Prints the medians and the paired ratios passive / unset.
@@ -17,14 +17,14 @@ import numpy as np
 from pipeline.show import table
 
 POLICY = "OMP_WAIT_POLICY"
-STEPS = 12
+STEPS = 6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arch", default="tf_efficientnet_lite0")
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--steps", action="store_true", help="be the process that is measured")
     arguments = parser.parse_args()
     if arguments.steps:
