@@ -32,7 +32,8 @@ def main() -> None:
         return
     lines = []
     for neighbours in (0, 1):
-        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"])] * neighbours
+        command = [sys.executable, "-c", "while True: pass"]
+        busy = [subprocess.Popen(command) for _ in range(neighbours)]
         try:
             found = [pair(arguments) for _ in range(arguments.pairs)]
         finally:

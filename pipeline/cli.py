@@ -38,8 +38,8 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of goin
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit status 2, a bug a traceback."""
-    # Before torch is loaded: threads that spin while they wait for each other lose four fifths of
-    # the speed as soon as anything else runs on the machine (benchmarks/README.md).
+    # Before torch is loaded: threads that spin while they wait for each other lose half their speed
+    # or more as soon as anything else runs on the machine (benchmarks/README.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
