@@ -31,7 +31,7 @@ from pipeline.images.augment import Evaluator
 from pipeline.images.batches import Batches, Images, loader
 from pipeline.images.cache import open_pixels
 from pipeline.show import number, table, with_error
-from pipeline.submission import grade_all, private_gain, private_se, rows, write_submission
+from pipeline.submission import grade_all, paired_gain, private_se, rows, write_submission
 from pipeline.submission.standings import submit
 from pipeline.training.device import resolve
 from pipeline.training.loop import Normalise
@@ -75,9 +75,10 @@ def main() -> None:
         scores = [number(entry.cv_honest), number(entry.public)]
         lines.append([entry.source, *scores, with_error(float(entry.private), se)])
     print(table([data.metric.name, "honest", "public", "private ± SE"], lines))
-    gain, se = private_gain(data, frozen.path, tuned.path)
-    low, high = gain - 1.96 * se, gain + 1.96 * se
-    print(f"paired gain on private rows {gain:+.4f} ± {se:.4f} (95 %: {low:+.4f} to {high:+.4f})")
+    for what, private in (("private", True), ("all", False)):
+        gain, se = paired_gain(data, frozen.path, tuned.path, private=private)
+        span = f"{gain - 1.96 * se:+.4f} to {gain + 1.96 * se:+.4f}"
+        print(f"paired gain on {what} rows {gain:+.4f} ± {se:.4f} (95 %: {span})")
 
 
 def frozen_features(data: CompetitionData, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:

@@ -62,20 +62,15 @@ class SampleReader:
         return self.reader.competition
 
     def read(self) -> Sample:
-        """Return the form of a submission; a sample's ids must be the test table's.
-
-        The usual form is for a competition whose YAML names no sample, with none there by the usual
-        name.
-        """
+        """Return the form of a submission, the usual one without a sample; a sample's ids must be
+        the test table's."""
         tables, yaml = self.competition.tables, self.reader.yaml
-        if tables.sample_submission is None:
-            return self._usual()
-        path = self.reader.folder / tables.sample_submission
-        if "sample_submission" not in tables.model_fields_set and not path.exists():
+        path = self.reader.sample_path()
+        if path is None:
             return self._usual()
         frame = read_csv(path, [], yaml, tables.delimiter)
-        id_column = sample_id_column(frame, self.competition)
         columns = tuple(str(name) for name in frame.columns)
+        id_column = sample_id_column(columns, self.competition.columns.id)
         prefix = self.competition.test_prefix
         ids = np.char.add(prefix, checked_ids(frame, id_column, path))
         folders = self.competition.folders

@@ -1,5 +1,6 @@
 """From the YAML to frames of text: tables as they stand, or made from a folder per class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,16 @@ class Reader:
         wanted = [columns.id, *([columns.image] if columns.image else []), *box]
         return self._table(name, wanted, "test")
 
+    def sample_path(self) -> Path | None:
+        """Return where the sample submission lies; None where the YAML names none and there is none
+        by the usual name."""
+        tables = self.competition.tables
+        if tables.sample_submission is None:
+            return None
+        path = self.folder / tables.sample_submission
+        named = "sample_submission" in tables.model_fields_set
+        return path if named or path.exists() else None
+
     def excluded(self) -> dict[str, int]:
         """Return the ids of `exclude` and the row of each; none without that file."""
         if self.competition.exclude is None:
@@ -97,7 +108,7 @@ class Reader:
     def _table(self, name: str, wanted: list[str], images: str, *, sample: bool = False) -> Source:
         path, columns = self.folder / name, self.competition.columns
         frame = read_csv(path, wanted, self.yaml, self.competition.tables.delimiter)
-        column = sample_id_column(frame, self.competition) if sample else columns.id
+        column = sample_id_column(list(frame), columns.id) if sample else columns.id
         image = columns.image if columns.image in frame.columns else column
         shelf = self._shelf(self.competition.image_folder(images))
         prefix = self.competition.test_prefix if images == "test" else ""
@@ -149,19 +160,17 @@ class Reader:
                 f"in {self.yaml}"
             )
         frame = pd.DataFrame({"id": self._names_in_sample(found), "image": found}, dtype=str)
-        return Source(place, frame, "id", "image", Shelf(self.folder.resolve()))
+        shelf = Shelf(self.folder.resolve())
+        return Source(place, frame, "id", "image", shelf, self.competition.test_prefix)
 
     def _names_in_sample(self, found: list[str]) -> list[str]:
         """Return the ids of test pictures: their paths, or, where the sample submission calls them
         by their file names, with extension or without, these."""
-        tables = self.competition.tables
-        if tables.sample_submission is None:
+        path = self.sample_path()
+        if path is None:
             return found
-        path = self.folder / tables.sample_submission
-        if "sample_submission" not in tables.model_fields_set and not path.exists():
-            return found
-        frame = read_csv(path, [], self.yaml, tables.delimiter)
-        wanted = set(frame[sample_id_column(frame, self.competition)])
+        frame = read_csv(path, [], self.yaml, self.competition.tables.delimiter)
+        wanted = set(frame[sample_id_column(list(frame), self.competition.columns.id)])
         return next((names for names in file_names(found) if set(names) == wanted), found)
 
 
@@ -172,11 +181,10 @@ def file_names(paths: list[str]) -> list[list[str]]:
     return [names for names in forms if len(set(names)) == len(names)]
 
 
-def sample_id_column(frame: pd.DataFrame, competition: Competition) -> str:
-    """Return the id column of a sample submission, which sites call Id where a table says id: the
-    one of the tables if it is there, else the first."""
-    names = [str(name) for name in frame.columns]
-    return competition.columns.id if competition.columns.id in names else names[0]
+def sample_id_column(columns: Sequence[str], id_column: str) -> str:
+    """Return which of its columns is the id of a sample submission, which sites call Id where a
+    table says id: the tables' own `id_column` if it is there, else the first."""
+    return id_column if id_column in columns else columns[0]
 
 
 def left_out(excluded: dict[str, int], ids: np.ndarray, path: Path) -> np.ndarray:

@@ -5,7 +5,7 @@ rows outside it: no row is scored by anything that was fitted or chosen with its
 a picture are answered by the best constant, and nothing else is fitted on them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -130,17 +130,24 @@ def cross_fit(metric: Metric, rows: Rows) -> dict[Candidate, np.ndarray]:
 def _answers(metric: Metric, outside: Rows, inside: Rows) -> Iterator[tuple[Candidate, np.ndarray]]:
     """Yield every candidate with its answer to the rows `inside`, fitted on those `outside`."""
     fitted, blends = outside.take(~outside.without), {}
-    if inside.without.any():  # a metric of the host's own can take its time
-        constant = best_constant(metric, outside.labels, outside.stack.shape[2])
+    filled = _filler(metric, outside, inside)
     for candidate in candidates(metric, len(outside.stack)):
         if candidate.blend not in blends:
             blend = fit_blend(candidate.blend, metric, fitted.labels, fitted.stack)
             blends[candidate.blend] = blend.apply(fitted.stack), blend.apply(inside.stack)
         seen, unseen = blends[candidate.blend]
         answer = fit_rule(candidate.rule, metric, fitted.labels, seen).apply(unseen)
-        if inside.without.any():
-            answer = fill(answer, inside.without, constant)
-        yield candidate, answer
+        yield candidate, filled(answer)
+
+
+def _filler(metric: Metric, outside: Rows, inside: Rows) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what completes an answer to the rows `inside` by the best constant of those `outside`;
+    that is looked for only if it is needed, since it calls a custom metric often."""
+    without = inside.without
+    if not without.any():
+        return lambda answer: answer
+    constant = best_constant(metric, outside.labels, outside.stack.shape[2])
+    return lambda answer: fill(answer, without, constant)
 
 
 def choose(metric: Metric, rows: Rows, seed: int) -> Choice:
@@ -177,11 +184,7 @@ def choose(metric: Metric, rows: Rows, seed: int) -> Choice:
 def _answer(candidate: Candidate, metric: Metric, outside: Rows, inside: Rows) -> np.ndarray:
     """Return the answer to the rows `inside` of what is fitted on those `outside`."""
     blend, rule = _fit_seen(candidate, metric, outside)
-    answer = rule.apply(blend.apply(inside.stack))
-    if not inside.without.any():  # the search for a constant would call a custom metric in vain
-        return answer
-    constant = best_constant(metric, outside.labels, outside.stack.shape[2])
-    return fill(answer, inside.without, constant)
+    return _filler(metric, outside, inside)(rule.apply(blend.apply(inside.stack)))
 
 
 @dataclass(frozen=True)

@@ -59,12 +59,6 @@ def is_unique(values: pd.Series) -> bool:
     return not values.duplicated().any() and not (values.str.strip() == "").any()
 
 
-def id_of_sample(header: Sequence[str], id_column: str) -> str:
-    """Return the id column of a sample submission, as the reader takes it: the tables' own, else
-    the first."""
-    return id_column if id_column in header else header[0]
-
-
 def find_id(
     look: Look, train: Table, sample: Table | None, tests: list[Table], asked: Asked
 ) -> str:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.competition.pictures import ANY
+from pipeline.competition.sources import sample_id_column
 from pipeline.config.competition import Tables
 from pipeline.errors import PodiumError
 from pipeline.init.asked import Asked
-from pipeline.init.columns import find_id, find_image, id_of_sample
+from pipeline.init.columns import find_id, find_image
 from pipeline.init.draft import ASSUMED_METRIC, Draft
 from pipeline.init.labels import Labels, find_labels
 from pipeline.init.look import Look, words
@@ -116,7 +117,7 @@ def _places(
     _require_pictures(look, train, image, values, found)
     if test is None:
         return found, None
-    column = image if image in test.header else id_of_sample(test.header, id_column)
+    column = image if image in test.header else sample_id_column(test.header, id_column)
     wanted = test.frame[column].tolist()
     tested = place_of(look, wanted, "test", asked, test.name)
     _require_pictures(look, test, column, wanted, tested)

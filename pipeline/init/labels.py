@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.competition.labels import split
+from pipeline.competition.sources import sample_id_column
 from pipeline.errors import PodiumError, nearest
 from pipeline.init.asked import Asked
 from pipeline.init.columns import (
@@ -14,7 +15,6 @@ from pipeline.init.columns import (
     GROUPS,
     MEASURED,
     WEIGHTS,
-    id_of_sample,
     is_decimal,
 )
 from pipeline.init.look import words
@@ -68,7 +68,7 @@ def find_labels(
         return _described(train, columns, asked, "", key=given)
     rest = [name for name in train.header if name not in (id_column, image)]
     if sample is not None:
-        first = id_of_sample(sample.header, id_column)
+        first = sample_id_column(sample.header, id_column)
         values = tuple(name for name in sample.header if name != first)
         told = _from_sample(train, rest, sample, values, asked)
         if told is not None:

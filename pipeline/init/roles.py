@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.competition.sources import sample_id_column
 from pipeline.errors import PodiumError, nearest
 from pipeline.init.asked import Asked
-from pipeline.init.columns import find_id, find_image, id_of_sample
+from pipeline.init.columns import find_id, find_image
 from pipeline.init.labels import KEYS, candidates
 from pipeline.init.look import Look, words
 from pipeline.init.places import PROBED, share_found
@@ -142,7 +143,7 @@ def find_test(shelved: Shelved, train: Table, id_column: str, sample: Table | No
     ]
     usable = [table for table in found if id_column in table.header]
     if sample is not None:
-        wanted = set(sample.frame[id_of_sample(sample.header, id_column)])
+        wanted = set(sample.frame[sample_id_column(sample.header, id_column)])
         same = [table for table in usable if set(table.frame[id_column]) == wanted]
         return same[0] if same else sample
     if len(usable) > 1:

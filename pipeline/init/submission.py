@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.init.columns import id_of_sample
+from pipeline.competition.sources import sample_id_column
 from pipeline.init.tables import Table
 
 METRICS = {
@@ -67,7 +67,7 @@ class Form:
         return f"{self.sample.name} holds {what}"
 
     def _values(self, sample: Table) -> list[str]:
-        first = id_of_sample(sample.header, self.id_column)
+        first = sample_id_column(sample.header, self.id_column)
         return [name for name in sample.header if name != first]
 
 

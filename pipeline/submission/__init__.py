@@ -2,7 +2,7 @@
 
 from pipeline.competition import Sample
 from pipeline.submission.formats import sample_of
-from pipeline.submission.grading import Scores, grade, grade_all, private_gain, private_se
+from pipeline.submission.grading import Scores, grade, grade_all, paired_gain, private_se
 from pipeline.submission.ledger import Entry, Ledger, rows, set_score
 from pipeline.submission.medals import MedalRow, medal, medal_table, rank_among
 from pipeline.submission.writer import Submission, frame_for, validate, write_submission
@@ -19,7 +19,7 @@ __all__ = [
     "grade_all",
     "medal",
     "medal_table",
-    "private_gain",
+    "paired_gain",
     "private_se",
     "rank_among",
     "rows",

@@ -72,26 +72,28 @@ def grade_all(data: CompetitionData) -> list[tuple[Entry, Scores]]:
 
 def private_se(data: CompetitionData, path: Path) -> float:
     """Return the standard error of the private score, by resampling groups (rows if none)."""
-    truth, groups, (answer,) = _private(data, [path])
+    truth, groups, (answer,) = _graded_rows(data, [path], True)
     return standard_error(data.metric, truth, answer, groups=groups)
 
 
-def private_gain(data: CompetitionData, before: Path, after: Path) -> tuple[float, float]:
-    """Return by how much submission `after` beats `before` on the private rows (positive: better),
-    and the standard error of that difference, both scored on the same resamples."""
-    truth, groups, answers = _private(data, [before, after])
+def paired_gain(
+    data: CompetitionData, before: Path, after: Path, *, private: bool = True
+) -> tuple[float, float]:
+    """Return by how much submission `after` beats `before` (positive: better) on the private rows,
+    or on all, and the standard error of that difference, both scored on the same resamples."""
+    truth, groups, answers = _graded_rows(data, [before, after], private)
     return paired_difference(data.metric, truth, *answers, groups=groups)
 
 
-def _private(
-    data: CompetitionData, paths: list[Path]
+def _graded_rows(
+    data: CompetitionData, paths: list[Path], private: bool
 ) -> tuple[np.ndarray, np.ndarray | None, list[np.ndarray]]:
-    """Return labels, groups and the submissions' answers of the private rows."""
+    """Return labels, groups and the submissions' answers of the private rows, or of all."""
     answers = _read_answers(data)
-    private = ~answers.public
-    groups = None if answers.groups is None else answers.groups[private]
-    read = [_read_submission(data, path)[private] for path in paths]
-    return answers.labels[private], groups, read
+    wanted = ~(answers.public & private)
+    groups = None if answers.groups is None else answers.groups[wanted]
+    read = [_read_submission(data, path)[wanted] for path in paths]
+    return answers.labels[wanted], groups, read
 
 
 def _unchanged(path: Path, row: Entry) -> Path:

@@ -15,6 +15,12 @@ from pipeline.errors import PodiumError
 from pipeline.init import Init, init
 
 SIDE = 8  # pixels
+SMOKE = {
+    "model": {"pretrained": False},
+    "image": {"size": 12},
+    "training": {"epochs": 1, "batch_size": 16},
+    "runtime": {"device": "cpu", "threads": 1, "workers": 0},
+}
 
 
 @dataclass(frozen=True)
@@ -89,3 +95,9 @@ def site(tmp_path) -> Site:
 def named() -> Callable[..., list[str]]:
     """Return a function that makes ids: a prefix and a number."""
     return lambda prefix, count: [f"{prefix}{i:03d}" for i in range(count)]
+
+
+@pytest.fixture
+def smoke_recipe() -> str:
+    """Return the YAML of a recipe that trains in no time."""
+    return yaml.safe_dump(SMOKE)

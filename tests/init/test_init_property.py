@@ -10,19 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import yaml
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from pipeline import cli
 
 SIDE = 12
-RECIPE = {
-    "model": {"pretrained": False},
-    "image": {"size": SIDE},
-    "training": {"epochs": 1, "batch_size": 16},
-    "runtime": {"device": "cpu", "threads": 1, "workers": 0},
-}
 # Names that YAML, CSV or a file system could take for something else.
 NAMES = ["no", "yes", "null", "1", "0", "1.5", "a b", "x: y", "#1", "é", "'q'", "a,b", "NA", "~"]
 NAMES += ["T-shirt/top", "cat", "dog", "owl", "Ankle boot", "[x]", "2024-01-01", "-", "true"]
@@ -142,12 +135,12 @@ def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(layout=layouts())
-def test_what_init_accepts_folds_and_training_accept(monkeypatch, capsys, layout):
+def test_what_init_accepts_folds_and_training_accept(monkeypatch, capsys, smoke_recipe, layout):
     """Check that init refuses in one line and writes nothing, or writes what can be trained on."""
     with tempfile.TemporaryDirectory() as root, contextlib.chdir(root):
         recipe = Path(root, "experiments", "recipes", "baseline.yaml")
         recipe.parent.mkdir(parents=True)
-        recipe.write_text(yaml.safe_dump(RECIPE))
+        recipe.write_text(smoke_recipe)
         write(layout, Path(root, "host"))
         status, said = run(monkeypatch, capsys, "init", "--comp", "new", "--data", "host")
         path = Path(root, "experiments", "competitions", "new.yaml")

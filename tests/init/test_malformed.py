@@ -10,12 +10,6 @@ import pytest
 import yaml
 
 SIDE = 12
-RECIPE = {
-    "model": {"pretrained": False},
-    "image": {"size": SIDE},
-    "training": {"epochs": 1, "batch_size": 16},
-    "runtime": {"device": "cpu", "threads": 1, "workers": 0},
-}
 YAML = {
     "task": "multiclass",
     "metric": "accuracy",
@@ -73,7 +67,7 @@ HEADER += ["x0", "y0", "x1", "y1"]
 
 
 @pytest.fixture
-def host(tmp_path) -> Host:
+def host(tmp_path, smoke_recipe) -> Host:
     """Write the good competition: 60 training rows, 6 external ones, 20 test rows."""
     made = Host(tmp_path)
     (made.folder / "images").mkdir(parents=True)
@@ -99,7 +93,7 @@ def host(tmp_path) -> Host:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(content | {"tables": {"sample_submission": sample}}))
     (tmp_path / "experiments" / "recipes").mkdir()
-    (tmp_path / "experiments" / "recipes" / "baseline.yaml").write_text(yaml.safe_dump(RECIPE))
+    (tmp_path / "experiments" / "recipes" / "baseline.yaml").write_text(smoke_recipe)
     return made
 
 
