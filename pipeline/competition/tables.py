@@ -63,6 +63,9 @@ class CompetitionData:
             extras.append(["train only", sorted(train.ids[train.train_only].tolist())])
         if self.absent:
             extras.append(["absent", sorted([a.table, a.id] for a in self.absent)])
+        default = Competition.model_fields["max_megapixels"].default
+        if self.competition.max_megapixels != default:
+            extras.append(["max_megapixels", self.competition.max_megapixels])
         return extras
 
     def _pictures(self, rows: Rows) -> dict[str, list[Any]]:

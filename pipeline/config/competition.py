@@ -91,6 +91,21 @@ class External(Section):
     weight: Positive = 1.0
 
 
+class Duplicates(Section):
+    """Which pictures count as one: those of the same bytes, and those whose dHashes of 256 bits
+    differ in at most `distance`; null leaves it at the same bytes. They share a fold, unless
+    `group` is false."""
+
+    distance: Annotated[int, Field(ge=0, le=32)] | None = 10
+    group: bool = True
+
+
+class Audit(Section):
+    """`allow`: names of blocking findings of `make audit` that training may go on with."""
+
+    allow: tuple[str, ...] = ()
+
+
 class Competition(Section):
     """What `experiments/competitions/COMP.yaml` says; `name` is COMP itself.
 
@@ -99,7 +114,8 @@ class Competition(Section):
     lie at any depth below their folder, under names that are unique in it. `missing_images`: what
     to do about pictures that are missing or broken: `error`; `drop` their training rows;
     `predict-prior`, which answers them, like all such test rows, without looking at pixels.
-    `exclude`: a file of training ids to leave out, one a line.
+    `exclude`: a file of training ids to leave out, one a line. `max_megapixels`: larger pictures
+    are shrunk to it once, and only the copies are decoded from then on.
     """
 
     name: str
@@ -118,6 +134,9 @@ class Competition(Section):
     missing_images: Literal["error", "drop", "predict-prior"] = "error"
     exclude: str | None = None
     external: tuple[External, ...] = ()
+    duplicates: Duplicates = Duplicates()
+    audit: Audit = Audit()
+    max_megapixels: Positive = 4.0
     classes: tuple[str, ...] | None = None
     crop: Crop = Crop()
     recipe: dict[str, Any] = Field(default_factory=dict)
