@@ -1,6 +1,7 @@
 """Where the pictures of a table lie, and which of them are missing or broken."""
 
 import contextlib
+import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -115,7 +116,7 @@ def faults(
         return {int(place): reason for place, reason in found.items()}
     found = {}
     bar = tqdm(total=len(paths), desc="checking", unit="img", disable=None, leave=False)
-    with _quiet(), ThreadPoolExecutor(os.cpu_count() or 1) as pool, bar:
+    with quiet(), ThreadPoolExecutor(os.cpu_count() or 1) as pool, bar:
         for place, reason in enumerate(pool.map(fault, paths)):
             if reason:
                 found[place] = reason
@@ -126,7 +127,7 @@ def faults(
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep both decoders from printing what is returned as a reason."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -153,35 +154,47 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 def fault(path: Path) -> str:
     """Return what is wrong with a picture, or ''.
 
-    Pillow refuses a stream that ends early, where OpenCV would fill the rest with grey; a JPEG is
-    decoded at an eighth of its size, which reads the whole stream in a third of the time.
+    A JPEG is decoded at an eighth of its size, which reads the whole stream in a third of the time.
     """
+    data, reason = read_picture(path)
+    return reason or opened(data, 1)[1]
+
+
+def read_picture(path: Path) -> tuple[bytes, str]:
+    """Return the bytes of a picture's file, and why there are none."""
     try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return "missing"
+        if not path.is_file():
+            return b"", "not a file" if path.exists() else "missing"
+        data = path.read_bytes()
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    if not path.is_file():
-        return "not a file"
-    if not size:
-        return "an empty file"
+        return b"", f"cannot be read ({error.strerror})"
+    return data, "" if data else "an empty file"
+
+
+def opened(data: bytes, side: int) -> tuple[Image.Image | None, str]:
+    """Return a picture as Pillow decodes it, None where only OpenCV can, and what is wrong with it.
+
+    Pillow refuses a stream that ends early, where OpenCV would fill the rest with grey. A JPEG is
+    decoded at the smallest size of at least `side` pixels, and an eighth, that the format offers.
+    """
+    picture = None
     try:
-        with Image.open(path) as picture:
-            kind = picture.format
-            picture.draft("RGB", (picture.width // 8, picture.height // 8))
-            picture.load()
-        if kind in _CHECKED_BY_PILLOW:
-            return ""
+        picture = Image.open(io.BytesIO(data))
+        eighth = max(side, picture.width // 8), max(side, picture.height // 8)
+        picture.draft("RGB", eighth)
+        picture.load()
+        if picture.format in _CHECKED_BY_PILLOW:
+            return picture, ""
     except (UnidentifiedImageError, Image.DecompressionBombError):
-        pass  # of a format, or a size, that OpenCV may know
+        picture = None  # of a format, or a size, that OpenCV may know
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
         text = str(error) or type(error).__name__
-        return "truncated" if "truncated" in text else f"broken ({' '.join(text.split())[:60]})"
+        known = "truncated" in text
+        return None, "truncated" if known else f"broken ({' '.join(text.split())[:60]})"
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
-        return f"broken ({type(error).__name__})"
+        return None, f"broken ({type(error).__name__})"
     try:
-        decoded = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # a header that promises billions of pixels
-        return "too large to be decoded"
-    return "not an image" if decoded is None else ""
+        return None, "too large to be decoded"
+    return picture, "" if decoded is not None else "not an image"

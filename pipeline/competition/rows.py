@@ -91,17 +91,30 @@ def with_pictures_grouped(rows: Rows) -> Rows:
     Groups of the table that share a picture become one, named like the first of them.
     """
     pictures = np.unique([str(path) for path in rows.images], return_inverse=True)[1]
-    if len(rows) == 0 or pictures.max() == len(rows) - 1:
-        return rows
-    groups = rows.ids if rows.groups is None else rows.groups
-    names, group = np.unique(groups, return_inverse=True)
+    return replace(rows, groups=joined_groups(rows.ids, rows.groups, pictures.ravel()))
+
+
+def joined_groups(
+    ids: np.ndarray, groups: np.ndarray | None, cluster: np.ndarray
+) -> np.ndarray | None:
+    """Return the groups (n,) str that join the rows of one group, and those of one cluster.
+
+    Each is named like the first of the groups that it joins, in order of their names; without
+    groups, every row is one of its own, named by its id. Where nothing is joined, `groups` come
+    back as they are.
+    """
+    if len(ids) == 0 or np.bincount(cluster).max() == 1:
+        return groups
+    names, group = np.unique(ids if groups is None else groups, return_inverse=True)
+    numbers = np.unique(cluster, return_inverse=True)[1].ravel()
+    size = len(names) + len(ids)
     links = sparse.coo_array(
-        (np.ones(len(rows)), (group, len(names) + pictures)), (2 * len(rows), 2 * len(rows))
+        (np.ones(len(ids)), (group.ravel(), len(names) + numbers)), (size, size)
     )
     joined_by = connected_components(links, directed=False)[1][: len(names)]
     first = np.full(joined_by.max() + 1, len(names))
     np.minimum.at(first, joined_by, np.arange(len(names)))  # names are sorted
-    return replace(rows, groups=names[first[joined_by[group]]])
+    return names[first[joined_by[group.ravel()]]]
 
 
 def _weights(competition: Competition, source: Source) -> np.ndarray | None:

@@ -7,9 +7,9 @@ the rows. An existing file is never remade unless asked for.
     from pipeline.folds.file import load_folds, make_folds
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -45,6 +45,7 @@ def make_folds(
     test: float = 0.0,
     seed: int = 0,
     train_only: np.ndarray | None = None,
+    extra: Mapping[str, Any] | None = None,
     fresh: bool = False,
 ) -> tuple[Folds, bool]:
     """Make the folds, or load those made before with the same arguments on the same rows.
@@ -52,6 +53,7 @@ def make_folds(
     The rows are ids and groups: a corrected label keeps the folds. One fold means a hold-out:
     `holdout` of all rows are fold 0, the others -1. `test` of all rows become fold -2 first. Rows
     of `train_only` (n,) bool are -1 and do not count: the others are split as if they were alone.
+    `extra` is kept in the JSON.
 
     Returns
     -------
@@ -71,6 +73,7 @@ def make_folds(
             _check_same(path, made_before, plan, ids, groups, apart)
             return aligned(made_before, ids), False
         made = _draft(plan, ids, labels, classes, groups, apart)
+        made.info.update(extra or {})
         write_folds(path, made)
     return aligned(made, ids), True
 
@@ -82,11 +85,15 @@ def draft_folds(
     classes: Sequence[str],
     groups: np.ndarray | None,
     train_only: np.ndarray,
+    *,
+    extra: Mapping[str, Any] | None = None,
 ) -> Folds:
     """Return what `make_folds` would make of these rows by default, writing nothing."""
     ids, groups = _checked_rows(path, ids, labels, groups)
     plan = Plan.checked(n_folds=5, holdout=None, test=0.0, seed=0)
-    return aligned(_draft(plan, ids, labels, classes, groups, train_only), ids)
+    made = _draft(plan, ids, labels, classes, groups, train_only)
+    made.info.update(extra or {})
+    return aligned(made, ids)
 
 
 def load_folds(

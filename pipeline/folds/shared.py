@@ -1,30 +1,118 @@
-"""The folds of a competition: the one file that all its runs share."""
+"""The folds of a competition: the one file that all its runs share.
+
+Pictures that are the same never straddle folds: before the rows are dealt, the clusters of
+duplicates are joined to the groups of the table.
+"""
 
 from typing import Any
 
+import numpy as np
+
+from pipeline.artifacts.hashing import json_hash
 from pipeline.competition import CompetitionData
-from pipeline.folds.assignment import Folds
+from pipeline.competition.rows import joined_groups
+from pipeline.errors import PodiumError
+from pipeline.folds.assignment import ANEW, Folds, groups_differ, refuse_other
 from pipeline.folds.file import draft_folds, load_folds, make_folds
+from pipeline.images.duplicates import competition_looks, find_duplicates
 
 
 def make_shared(data: CompetitionData, **options: Any) -> tuple[Folds, bool]:
     """Make the folds of a competition, or load those there; options as in `make_folds`."""
-    return make_folds(*_rows(data), train_only=data.train.train_only, **options)
+    groups, found = _grouped(data)
+    path = data.project.folds(data.competition.name)
+    if path.exists() and not options.get("fresh"):
+        _refuse_unaware(load_folds(path), data, found)
+    info = {"duplicates": found} if found else {}
+    rows = _rows(data, groups)
+    return make_folds(*rows, train_only=data.train.train_only, extra=info, **options)
 
 
 def load_shared(data: CompetitionData) -> Folds:
     """Load and check the folds of a competition, in the order of its training table."""
     path = data.project.folds(data.competition.name)
-    return load_folds(path, data.train.ids, data.train.train_only, groups=data.train.groups)
+    folds = load_folds(path, data.train.ids, data.train.train_only)
+    joined = folds.info.get("duplicates")
+    if joined is None:
+        refuse_other(path, list(filter(None, [groups_differ(folds, data.train.groups)])))
+    elif joined.get("groups") != _hash(data):
+        torn = _torn(data.train.groups, folds.group)
+        refuse_other(path, [f"the groups of the table have changed{torn}"])
+    return folds
 
 
 def draft_shared(data: CompetitionData) -> Folds:
     """Return the folds that are there, or those that `make_shared` would make, writing nothing."""
     if data.project.folds(data.competition.name).exists():
         return load_shared(data)
-    return draft_folds(*_rows(data), data.train.train_only)
+    groups, found = _grouped(data)
+    info = {"duplicates": found} if found else {}
+    return draft_folds(*_rows(data, groups), data.train.train_only, extra=info)
 
 
-def _rows(data: CompetitionData) -> tuple[Any, ...]:
+def duplicates_sentence(folds: Folds) -> str:
+    """Say which pictures were found to be the same when the folds were made."""
+    found = folds.info.get("duplicates")
+    if found is None:
+        return "duplicates: not looked for when these folds were made"
+    what = "the same bytes"
+    if found["distance"] is not None:
+        what += f", or dHashes within {found['distance']} of 256 bits"
+    if not found["clusters"]:
+        return f"duplicates: none among the training pictures ({what})"
+    return (
+        f"duplicates: {found['rows']:,} training pictures in {found['clusters']:,} clusters, the "
+        f"largest of {found['largest']:,}, each within one fold ({what})"
+    )
+
+
+def _grouped(data: CompetitionData) -> tuple[np.ndarray | None, dict[str, Any] | None]:
+    """Return the groups that join duplicates, and what was found of them; None if not asked for."""
+    asked, train = data.competition.duplicates, data.train
+    if not asked.group:
+        return train.groups, None
+    looks = competition_looks(data)[: len(train)]
+    duplicates = find_duplicates(looks, asked.distance)
+    sizes = duplicates.sizes(np.ones(len(train), bool))
+    found = {
+        "distance": asked.distance,
+        "clusters": len(sizes),
+        "rows": int(sizes.sum()),
+        "largest": int(sizes.max(initial=0)),
+        "groups": _hash(data),
+    }
+    return joined_groups(train.ids, train.groups, duplicates.cluster), found
+
+
+def _hash(data: CompetitionData) -> str:
+    """Hash the groups of the table; the order of rows does not count."""
+    train = data.train
+    if train.groups is None:
+        return ""
+    return json_hash(dict(zip(train.ids.tolist(), train.groups.tolist(), strict=True)))
+
+
+def _torn(groups: np.ndarray | None, folded: np.ndarray | None) -> str:
+    """Name the first group of the table that the groups of the folds do not hold together."""
+    if groups is None or folded is None:
+        return ""
+    pairs = np.unique(np.stack([groups, folded]), axis=1)
+    torn = pairs[0, 1:][pairs[0, 1:] == pairs[0, :-1]]
+    return f": '{torn[0]}' is one now" if len(torn) else ""
+
+
+def _refuse_unaware(old: Folds, data: CompetitionData, found: dict[str, Any] | None) -> None:
+    """Refuse folds that were made before, without joining the duplicates that there are."""
+    if found and found["clusters"] and "duplicates" not in old.info:
+        path = data.project.folds(data.competition.name)
+        yaml = data.project.shown(data.project.competition(data.competition.name))
+        raise PodiumError(
+            f"{path}: made without joining duplicates, of which there are {found['clusters']} "
+            f"clusters of {found['rows']} training pictures; {ANEW}; or keep these folds and say "
+            f"duplicates: {{group: false}} in {yaml}"
+        )
+
+
+def _rows(data: CompetitionData, groups: np.ndarray | None) -> tuple[Any, ...]:
     path = data.project.folds(data.competition.name)
-    return path, data.train.ids, data.labels, data.classes, data.train.groups
+    return path, data.train.ids, data.labels, data.classes, groups
