@@ -28,10 +28,10 @@ wanting = $(patsubst experiments/competitions/%.requirements.txt,%,$(wildcard ex
 extra = $(addprefix .venv/extra-,$(filter $(wanting),$(COMP)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test init folds train predict ensemble submit score leaderboard
+.PHONY: help setup demo test init audit folds preview train learning-curve predict ensemble submit score leaderboard
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@sed -n '/^# Variables/,/^#   DATA/s/^# *//p' $(MAKEFILE_LIST)
 
 setup: .venv/done $(extra) ## make the environment .venv with pinned packages
@@ -63,11 +63,20 @@ test: .venv/done ## run the tests and the style check
 init: .venv/done ## look at DATA=folder and write experiments/competitions/COMP.yaml: SET= FRESH=1
 	@$(RUN) init $(if $(filter-out file default,$(origin COMP)),--comp $(call quoted,COMP)) $(foreach name,DATA SET,$(call option,$(name))) $(fresh)
 
+audit: .venv/done $(extra) ## look for leaks, duplicates and bad pictures: audit.html; status 3 if one blocks
+	@$(RUN) audit $(call options,)
+
 folds: .venv/done $(extra) ## make the folds that all runs share: FOLDS= HOLDOUT= TEST= SEED=
 	@$(RUN) folds $(call options,FOLDS HOLDOUT TEST SEED)
 
+preview: .venv/done $(extra) ## draw what the network is fed: ARCH= RECIPE= SET= SEED=
+	@$(RUN) preview --comp $(call quoted,COMP) $(foreach name,ARCH RECIPE SET SEED,$(call option,$(name)))
+
 train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= REFIT=1 FRESH=1
 	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT EXECUTOR) $(if $(filter-out 0 no false,$(REFIT)),--refit)
+
+learning-curve: .venv/done $(extra) ## train ARCH on 1/8, 1/4, 1/2 and all rows: RECIPE= SET= SEED="0 1 2" ONLY=0
+	@$(RUN) learning-curve $(call options,ARCH RECIPE SEED SET ONLY)
 
 predict: .venv/done $(extra) ## answers of the newest ensemble, or FROM=run, for DATA=folder: CONFIDENCE= OUT=
 	@$(RUN) predict --comp $(call quoted,COMP) $(foreach name,FROM DATA CONFIDENCE OUT,$(call option,$(name)))

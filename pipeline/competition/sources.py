@@ -83,11 +83,18 @@ class Reader:
         named = "sample_submission" in tables.model_fields_set
         return path if named or path.exists() else None
 
+    def exclude_path(self) -> Path:
+        """Return where the list of `exclude` lies: below `data`, or below the project's root."""
+        name = self.competition.exclude or ""
+        below = self.folder / name
+        rooted = self.project.root / name
+        return rooted if rooted.is_file() and not below.exists() else below
+
     def excluded(self) -> dict[str, int]:
         """Return the ids of `exclude` and the row of each; none without that file."""
         if self.competition.exclude is None:
             return {}
-        path = self.folder / self.competition.exclude
+        path = self.exclude_path()
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:

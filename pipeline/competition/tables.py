@@ -109,7 +109,7 @@ def read_data(project: Project, competition: Competition) -> CompetitionData:
             f"{training[0].path}: fewer than two classes ({list(classes)}); nothing to learn"
         )
     train = joined([rows_of(competition, s, classes) for s in training], training)
-    train = train.take(~left_out(reader.excluded(), train.ids, _exclude_path(reader)))
+    train = train.take(~left_out(reader.excluded(), train.ids, reader.exclude_path()))
     train = with_pictures_grouped(train)
     _try_metric(metric, train)
     test = no_rows() if source is None else rows_of(competition, source, None)
@@ -142,10 +142,6 @@ def _try_metric(metric: Metric, train: Rows) -> None:
         perfect = train.labels if several else np.eye(train.labels.max() + 1)[train.labels]
     with contextlib.suppress(Undefined):
         metric.score(train.labels, np.asarray(perfect, float if metric.needs == "probs" else None))
-
-
-def _exclude_path(reader: Reader) -> Path:
-    return reader.folder / (reader.competition.exclude or "")
 
 
 def _refuse_shared_ids(

@@ -55,6 +55,9 @@ class Project:
     def run(self, comp: str, run: str) -> Path:
         return self.runs(comp) / checked_name(run, "run")
 
+    def audit(self, comp: str) -> Path:
+        return self.runs(comp) / "audit.json"
+
     def submissions(self, comp: str) -> Path:
         return self.root / "submissions" / checked_name(comp, "COMP")
 

@@ -4,7 +4,7 @@ from pipeline.folds.assignment import Folds
 from pipeline.folds.balance import balance_table
 from pipeline.folds.file import load_folds, make_folds
 from pipeline.folds.repeats import Splits, draft_splits, make_splits
-from pipeline.folds.shared import draft_shared, load_shared, make_shared
+from pipeline.folds.shared import draft_shared, duplicates_sentence, load_shared, make_shared
 from pipeline.folds.stratify import k_folds, split_parts
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "balance_table",
     "draft_shared",
     "draft_splits",
+    "duplicates_sentence",
     "k_folds",
     "load_folds",
     "load_shared",

@@ -20,6 +20,7 @@ from pipeline.folds import (
 )
 from pipeline.training.assemble import Summary, assemble
 from pipeline.training.fold import is_finished, train_fold
+from pipeline.training.gate import check_audit
 from pipeline.training.heads import check_head
 from pipeline.training.job import FoldJob
 from pipeline.training.refit import Refit
@@ -81,7 +82,9 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
     for _, recipe in recipes:
         check_weights(recipe)
         check_head(recipe, data.competition.task, len(data.classes), _is_ordered(data))
-    _check_drafts(data, recipes, request)  # whatever is refused leaves nothing behind
+    drafted = draft_shared(data)
+    check_audit(data, drafted, say)
+    _check_drafts(drafted, data, recipes, request)  # whatever is refused leaves nothing behind
     folds = shared_folds(data, say)
     runs = [_run(data, folds, request, *named, say) for named in recipes]
     return [summary for run in runs for summary in _train_run(run, request, say)]
@@ -95,10 +98,9 @@ def _is_ordered(data: CompetitionData) -> bool:
 
 
 def _check_drafts(
-    data: CompetitionData, recipes: list[tuple[str, Recipe]], request: TrainRequest
+    folds: Folds, data: CompetitionData, recipes: list[tuple[str, Recipe]], request: TrainRequest
 ) -> None:
     """Refuse what cannot be trained, on the folds that are there or would be made."""
-    folds = draft_shared(data)
     for name, recipe in recipes:
         repeats = draft_splits(data, folds, recipe.training.repeats).repeats[1:]
         run = Run(name, request.recipe, recipe, data, folds, repeats)

@@ -1,17 +1,10 @@
-"""The command line: parse, call one function, print. `python -m pipeline --help` lists the verbs.
+"""The verbs from folds to the leaderboard."""
 
-Heavy imports happen inside the verb that needs them, so that help answers at once.
-"""
-
-import os
-import sys
-from itertools import pairwise
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.config.project import Project
+from pipeline.cli.app import Comp, Fresh, app, data_and_folds, numbers, project_here
 from pipeline.errors import PodiumError
 from pipeline.show import (
     ensemble_report,
@@ -24,87 +17,18 @@ from pipeline.show import (
     usual_arch,
 )
 
-app = typer.Typer(
-    name="pipeline",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="Podium: k-fold training, out-of-fold ensembles with honest scores, checked submissions.",
-)
-
-Comp = Annotated[str, typer.Option(help="competition: experiments/competitions/COMP.yaml")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of going on")]
-
-
-def main() -> None:
-    """Run the command line; a user's mistake is one line and exit status 2, a bug a traceback."""
-    # Before torch is loaded: threads that spin while they wait for each other lose half their speed
-    # or more as soon as anything else runs on the machine (benchmarks/README.md).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    try:
-        if app(arguments or ["--help"], standalone_mode=False) == 130:
-            raise KeyboardInterrupt  # typer catches it and returns its status instead
-    except (PodiumError, typer.TyperException) as error:
-        if debug:
-            raise
-        print(f"error: {_one_line(error, arguments)}", file=sys.stderr)
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-
-
-def _one_line(error: Exception, arguments: list[str]) -> str:
-    """Return an error's message; typer's own leave out the value received."""
-    if isinstance(error, PodiumError):
-        return str(error)
-    message = " ".join(getattr(error, "format_message", error.__str__)().split())
-    named = [a for a in arguments if a.startswith("--") and f"'{a}'" in message]
-    values = [b for a, b in pairwise(arguments) if a in named]
-    return message + (f"; got {values[0]!r}" if values else "")
-
-
-def _project() -> Project:
-    return Project(Path.cwd())
-
-
-def _numbers(text: str, variable: str) -> list[int]:
-    try:
-        return [int(part) for part in text.replace(",", " ").split()]
-    except ValueError:
-        raise PodiumError(f"{variable}: {text!r} is not a list of whole numbers") from None
-
 
 @app.command()
 def demo(comp: Comp = "digits") -> None:
     """Run the main job from nothing: folds, two runs, ensemble, submissions, scores."""
     from pipeline.demo import demo as run_demo
 
-    project = _project()
+    project = project_here()
     made = run_demo(project, comp, say)
     print(f"\n{standings_table(made.data, made.standings)}\n\nwritten:")
     for path in made.paths:
         print(f"  {project.shown(path)}")
     print("\nnext: make train ARCH=densenet121, then make ensemble, make submit, make score")
-
-
-@app.command()
-def init(
-    comp: Comp = "",
-    data: Annotated[str, typer.Option(help="folder of the tables and pictures")] = "",
-    set: Annotated[str, typer.Option(help="'metric=f1_macro columns.label=kind'")] = "",
-    fresh: Fresh = False,
-) -> None:
-    """Look at a folder and write experiments/competitions/COMP.yaml."""
-    from pipeline.init import init as run_init
-    from pipeline.init import report_parts
-
-    if not comp or not data:
-        raise PodiumError("init: which competition, and where? make init COMP=mine DATA=folder")
-    made = run_init(_project(), comp, data, set, fresh)
-    print(parts(report_parts(made)))
 
 
 @app.command()
@@ -118,9 +42,9 @@ def folds(
 ) -> None:
     """Make the folds that all runs share; never remade unless --fresh."""
     from pipeline.competition import absent_sentence, load_data
-    from pipeline.folds import balance_table, make_shared
+    from pipeline.folds import balance_table, duplicates_sentence, make_shared
 
-    project = _project()
+    project = project_here()
     data = load_data(project, comp)
     path = project.folds(comp)
     options = {"n_folds": folds, "holdout": holdout, "test": test, "seed": seed, "fresh": fresh}
@@ -128,6 +52,7 @@ def folds(
     print(f"{project.shown(path)}: {'made' if made else 'there already, unchanged'}, {found.hash}")
     if data.absent:
         print(absent_sentence(project, comp, data.absent, data.competition.missing_images))
+    print(duplicates_sentence(found))
     print(balance_table(found.info))
     print(f"next: make train COMP={comp} ARCH={usual_arch(data.competition)}")
 
@@ -152,10 +77,10 @@ def train(
 
     if executor != "local":
         raise PodiumError(f"EXECUTOR: {executor!r} is not known; there is: local")
-    seeds, folds_now = _numbers(seed, "SEED"), _numbers(only, "ONLY")
+    seeds, folds_now = numbers(seed, "SEED"), numbers(only, "ONLY")
     asked = comp, arch.replace(",", " ").split(), recipe, seeds, set, name, folds_now, limit, fresh
     request = TrainRequest(*asked, refit=refit)
-    summaries = run_train(_project(), request, say)
+    summaries = run_train(project_here(), request, say)
     print(f"\n{summaries_table(summaries)}")
     print(f"next: {next_after_training(summaries, comp)}")
 
@@ -169,7 +94,7 @@ def ensemble(
     """Blend runs, choose the decision rule, and score both honestly."""
     from pipeline.ensemble.build import build_ensemble
 
-    data, found = _data_and_folds(comp)
+    data, found = data_and_folds(comp)
     made = build_ensemble(data, found, runs.split() or None, name)
     print(ensemble_report(made))
     if data.sample is not None:
@@ -184,8 +109,8 @@ def submit(
     """Write a checked submission and its row in the ledger."""
     from pipeline.submission.standings import submit as run_submit
 
-    project = _project()
-    data, found = _data_and_folds(comp)
+    project = project_here()
+    data, found = data_and_folds(comp)
     decided, submission = run_submit(data, found, source)
     for warning in decided.record["warnings"]:
         print(f"warning: {warning}")
@@ -210,7 +135,7 @@ def predict(
     if not data:
         raise PodiumError(f"predict: of which pictures? make predict COMP={comp} DATA=folder")
     options = {"confidence": confidence, "out": out or None, "say": say}
-    print(parts(report_parts(run_predict(_project(), comp, source, data, **options))))
+    print(parts(report_parts(run_predict(project_here(), comp, source, data, **options))))
 
 
 @app.command()
@@ -224,7 +149,7 @@ def score(
     from pipeline.config.competition import load_competition
     from pipeline.submission import grade_all, rows, set_score
 
-    project = _project()
+    project = project_here()
     load_competition(project, comp)  # a name that is not there gets no ledger
     if score is not None:
         entry = set_score(project, comp, source or None, public=score)
@@ -243,17 +168,9 @@ def leaderboard(comp: Comp = "digits") -> None:
     """Show all runs and ensembles: out-of-fold, honest, public, private."""
     from pipeline.submission.standings import standings
 
-    data, found = _data_and_folds(comp)
+    data, found = data_and_folds(comp)
     rows, left = standings(data, found)
     none = f"no finished run yet: make train COMP={comp} ARCH={usual_arch(data.competition)}"
     print(standings_table(data, rows) if rows else none)
     for name, reason in left.items():
         print(f"left out: {name}: {reason}")
-
-
-def _data_and_folds(comp: str) -> tuple:
-    from pipeline.competition import load_data
-    from pipeline.folds import load_shared
-
-    data = load_data(_project(), comp)
-    return data, load_shared(data)

@@ -1,0 +1,141 @@
+"""`make audit`: look for what is wrong with the data; write the findings and their page."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts.files import write_text
+from pipeline.artifacts.findings import Audit, Finding
+from pipeline.artifacts.locks import lock
+from pipeline.audit.classes import class_findings
+from pipeline.audit.duplicates import duplicate_findings, spare_rows
+from pipeline.audit.leaks import leak_findings
+from pipeline.audit.likeness import likeness_findings
+from pipeline.audit.page import write_page
+from pipeline.audit.pictures import picture_findings
+from pipeline.competition import CompetitionData, load_data
+from pipeline.competition.sources import Reader
+from pipeline.config.project import Project
+from pipeline.errors import PodiumError, nearest
+from pipeline.folds import Folds, draft_shared
+from pipeline.images.duplicates import competition_looks
+from pipeline.training.gate import audited_settings
+
+Say = Callable[[str], None]
+VERSION = 1  # raise it when an audit finds something else in the same data
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What an audit found, whether it was made now, and which of its findings keep training from
+    starting; `exclude` are the lists of duplicates by how near they are."""
+
+    audit: Audit
+    made: bool
+    allowed: tuple[str, ...]
+    json: Path
+    page: Path
+    lists: tuple[Path, ...]
+
+    @property
+    def blocking(self) -> list[Finding]:
+        return self.audit.blocking(self.allowed)
+
+
+def audit(project: Project, comp: str, say: Say, *, fresh: bool = False) -> Audited:
+    """Audit a competition, or show again what was found in the same data and folds before."""
+    data = load_data(project, comp)
+    folds = draft_shared(data)
+    json = project.audit(comp)
+    with lock(json.parent / ".locks" / "audit.lock", f"the audit of {comp}", wait=0):
+        looks = competition_looks(data)
+        facts = facts_of(data, looks)
+        found = None if fresh else _found_before(json, data, folds, facts)
+        made = found is None
+        if found is None:
+            found = Audit(comp, data.hash, folds.hash, _findings(data, folds, looks, say), facts)
+            found = replace(found, facts=facts | {"made": _now()})
+            lists = _write_lists(json.parent, data, looks)
+            found.save(json)
+        else:
+            lists = tuple(path for path in _list_paths(json.parent) if path.exists())
+        allowed = _allowed(data, found)
+        page = json.with_suffix(".html")
+        write_page(page, found, data, allowed)
+    return Audited(found, made, allowed, json, page, lists)
+
+
+def facts_of(data: CompetitionData, looks: np.ndarray) -> dict[str, Any]:
+    """Return what else decides the findings: settings, the files themselves, this code."""
+    return {
+        "version": VERSION,
+        **audited_settings(data.competition),
+        "pictures": hashlib.sha256(looks.tobytes()).hexdigest()[:16],
+        "rows": [len(data.train), len(data.test)],
+    }
+
+
+def _findings(data: CompetitionData, folds: Folds, looks: np.ndarray, say: Say) -> list[Finding]:
+    return [
+        *picture_findings(data, looks),
+        *duplicate_findings(data, folds, looks),
+        *class_findings(data, folds),
+        *leak_findings(data, folds, looks, say),
+        *likeness_findings(data, looks, data.project.cache, say, folds.group),
+    ]
+
+
+def _found_before(
+    path: Path, data: CompetitionData, folds: Folds, facts: dict[str, Any]
+) -> Audit | None:
+    """Return the audit that is there, if nothing that decides it has changed."""
+    if not path.exists():
+        return None
+    found = Audit.load(path)
+    same = found.data_hash == data.hash and found.folds_hash == folds.hash
+    known = {key: found.facts.get(key) for key in facts}
+    return found if same and known == facts else None
+
+
+def _allowed(data: CompetitionData, found: Audit) -> tuple[str, ...]:
+    """Return what the YAML allows; a name that no finding has is refused."""
+    names = [finding.name for finding in found.findings]
+    for name in data.competition.audit.allow:
+        if name not in names:
+            yaml = data.project.shown(data.project.competition(data.competition.name))
+            raise PodiumError(
+                f"{yaml}: audit.allow: no finding is called {name!r}"
+                f"{nearest(name, names) or '; there are: ' + ', '.join(names)}"
+            )
+    return data.competition.audit.allow
+
+
+def _list_paths(folder: Path) -> tuple[Path, Path]:
+    return folder / "duplicates-exact.txt", folder / "duplicates-near.txt"
+
+
+def _write_lists(folder: Path, data: CompetitionData, looks: np.ndarray) -> tuple[Path, ...]:
+    """Write which training rows `exclude` may leave out; a list that would be empty is removed, one
+    that `exclude` names is left alone."""
+    exact, near = _list_paths(folder)
+    distance = data.competition.duplicates.distance
+    asked = {exact: None} if distance is None else {exact: None, near: distance}
+    in_use = Reader(data.project, data.competition).exclude_path()
+    for path in (exact, near):
+        if path == in_use:
+            continue  # rows that it leaves out are not seen any more, and must stay out
+        ids = spare_rows(data, looks, asked[path]) if path in asked else []
+        if ids:
+            write_text(path, "".join(f"{name}\n" for name in ids))
+        else:
+            path.unlink(missing_ok=True)
+    return tuple(path for path in (exact, near) if path.exists())
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="minutes")

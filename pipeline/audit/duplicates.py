@@ -1,0 +1,235 @@
+"""Findings on pictures that come more than once: which, where, and with which labels."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+
+from pipeline.artifacts.findings import Finding
+from pipeline.competition import CompetitionData
+from pipeline.folds import Folds
+from pipeline.images.duplicates import Duplicates, find_duplicates
+
+SHOWN = 60  # pairs listed for a finding
+LOOKED_AT = 60  # rows of a cluster among which its nearest pairs are looked for
+Related = Callable[[int, int], bool]
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The duplicates among training, then test rows, beside folds, labels and looks."""
+
+    data: CompetitionData
+    folds: Folds
+    looks: np.ndarray
+    found: Duplicates
+
+    @property
+    def known(self) -> int:
+        """How many of the rows are training rows."""
+        return len(self.data.train)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return [*self.data.train.ids.tolist(), *self.data.test.ids.tolist()]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The labels of the training rows as a reader wants them."""
+        names, given = np.asarray(self.data.classes, object), self.data.labels
+        if given.ndim == 1:
+            return names[given].tolist()
+        return [", ".join(names[row > 0]) or "none" for row in given]
+
+    @cached_property
+    def clusters(self) -> list[np.ndarray]:
+        """The rows of every cluster of several, as arrays."""
+        order = np.argsort(self.found.cluster, kind="stable")
+        ends = np.flatnonzero(np.diff(self.found.cluster[order])) + 1
+        return [rows for rows in np.split(order, ends) if len(rows) > 1]
+
+    def distance(self, i: int, j: int) -> int:
+        codes = self.looks["dhash"]
+        return int(np.bitwise_count(codes[i] ^ codes[j]).sum())
+
+    def nearest(self, related: Related) -> list[tuple[int, int, int]]:
+        """Return (distance, i, j) of the nearest pair in each cluster that has a related one."""
+        pairs = []
+        for rows in self.clusters:
+            found = [
+                (self._apart(i, j), i, j)
+                for i, j in combinations(sorted(rows[:LOOKED_AT].tolist()), 2)
+                if related(i, j)
+            ]
+            if found:
+                pairs.append(min(found))
+        return sorted(pairs)
+
+    def _apart(self, i: int, j: int) -> int:
+        """Return -1 for the same bytes, else the distance."""
+        return -1 if self.found.exact[i] == self.found.exact[j] else self.distance(i, j)
+
+    def items(self, pairs: Sequence[tuple[int, int, int]]) -> list[dict]:
+        return [self._item(*pair) for pair in pairs[:SHOWN]]
+
+    def _item(self, apart: int, i: int, j: int) -> dict:
+        what = "the same bytes" if apart < 0 else f"{apart} of 256 bits differ"
+        rows = [self.ids[i], self.ids[j]]
+        labels = [self.labels[k] if k < self.known else "" for k in (i, j)]
+        places = [self._place(k) for k in (i, j)]
+        return {
+            "rows": rows,
+            "labels": labels,
+            "places": places,
+            "distance": max(apart, 0),
+            "title": f"{what}, colours {self._alike(i, j):.0%} alike",
+        }
+
+    def _place(self, row: int) -> str:
+        if row >= self.known:
+            return "test"
+        fold = int(self.folds.fold[row])
+        return f"fold {fold}" if fold >= 0 else {-1: "train only", -2: "local test"}[fold]
+
+    def _alike(self, i: int, j: int) -> float:
+        """Return the correlation of the two thumbnails, 0 where it is negative."""
+        thumbs = self.looks["thumb"][[i, j]].reshape(2, -1).astype(float)
+        thumbs -= thumbs.mean(axis=1, keepdims=True)
+        norms = np.sqrt((thumbs**2).sum(axis=1))
+        return max(0.0, float(thumbs[0] @ thumbs[1] / max(norms[0] * norms[1], 1e-9)))
+
+
+def duplicate_findings(data: CompetitionData, folds: Folds, looks: np.ndarray) -> list[Finding]:
+    """Return the findings on duplicates; looks (n,) are those of training, then test rows."""
+    found = find_duplicates(looks, data.competition.duplicates.distance)
+    copies = Copies(data, folds, looks, found)
+    return [_exact(copies), _near(copies), _across(copies), _in_test(copies), _conflicts(copies)]
+
+
+def _exact(copies: Copies) -> Finding:
+    exact, known = copies.found.exact, copies.known
+    several = np.bincount(exact)[exact] > 1
+    train, test = int(several[:known].sum()), int(several[known:].sum())
+    return Finding(
+        "exact-duplicates",
+        "warn" if train + test else "fine",
+        f"{train:,} training and {test:,} test pictures have the same bytes as another",
+        "A picture that comes twice counts twice in the loss and the score. The list "
+        "duplicates-exact.txt beside this page leaves one of each: name it under `exclude`.",
+        count=train + test,
+        items=copies.items(copies.nearest(lambda i, j: exact[i] == exact[j])),
+    )
+
+
+def _near(copies: Copies) -> Finding:
+    distance, near = copies.data.competition.duplicates.distance, copies.found.near
+    if distance is None:
+        says = "not looked for (duplicates.distance is null)"
+        return Finding("near-duplicates", "note", says)
+    sizes = copies.found.sizes(np.ones(len(copies.looks), bool))
+    largest = int(sizes.max(initial=0))
+    too_large = largest > max(10, 0.05 * copies.known)
+    says = (
+        f"{len(near):,} pairs of other bytes differ in at most {distance} of 256 bits; with the "
+        f"exact ones, {int(sizes.sum()):,} pictures in {len(sizes):,} clusters, the largest of "
+        f"{largest:,}"
+    )
+    why = "They share a fold. Look at the pairs: the last ones show whether the distance is right."
+    if too_large:
+        why += (
+            " A cluster this large leaves little to deal: plain pictures look alike to a dHash; "
+            "lower duplicates.distance in the YAML."
+        )
+    bits = np.bincount(near.distance, minlength=distance + 1)
+    table = [["bits that differ", "pairs"], *([str(d), f"{n:,}"] for d, n in enumerate(bits))]
+    pairs = [
+        tuple(map(int, one)) for one in zip(near.distance, near.first, near.second, strict=True)
+    ]
+    level = "warn" if too_large else "note" if len(near) else "fine"
+    items = copies.items(sorted(pairs[:: max(1, len(pairs) // SHOWN)]))
+    return Finding("near-duplicates", level, says, why, len(near), items=items, table=table)
+
+
+def _across(copies: Copies) -> Finding:
+    """Find clusters whose training rows some fold trains on while it validates others."""
+    fold, group, apart = copies.folds.fold, copies.folds.group, copies.data.train.train_only
+
+    def leaks(i: int, j: int) -> bool:
+        if max(i, j) >= copies.known or fold[i] == fold[j]:
+            return False
+        tied = group is not None and group[i] == group[j]
+        return not (tied and (apart[i] or apart[j]))  # then left out of that fold's training
+
+    pairs = copies.nearest(leaks)
+    yaml = copies.data.project.shown(copies.data.project.competition(copies.data.competition.name))
+    return Finding(
+        "duplicates-across-folds",
+        "block" if pairs else "fine",
+        f"{len(pairs):,} clusters of duplicates have rows in several folds"
+        if pairs
+        else "no picture is trained on in a fold that validates its duplicate",
+        "The network has seen the picture that it is scored on: every out-of-fold score is too "
+        f"good. make folds FRESH=1 keeps them together (unless {yaml} says duplicates.group: "
+        "false), and runs on the old folds must be trained again.",
+        count=len(pairs),
+        depends="folds",
+        items=copies.items(pairs),
+    )
+
+
+def _in_test(copies: Copies) -> Finding:
+    known = copies.known
+    pairs = copies.nearest(lambda i, j: i < known <= j)
+    rows = sum(int((rows >= known).sum()) for rows in copies.clusters if rows.min() < known)
+    return Finding(
+        "duplicates-in-test",
+        "warn" if pairs else "fine",
+        f"{rows:,} test pictures are duplicates of training pictures",
+        "The leaderboard is easier than new pictures by so much. Where the rules allow it, their "
+        "labels are known; where the two should be apart, tell the host.",
+        count=rows,
+        items=copies.items(pairs),
+    )
+
+
+def _conflicts(copies: Copies) -> Finding:
+    known, labels = copies.known, copies.labels
+    pairs = copies.nearest(lambda i, j: max(i, j) < known and labels[i] != labels[j])
+    same = sum(apart < 0 for apart, _, _ in pairs)
+    return Finding(
+        "conflicting-labels",
+        "warn" if pairs else "fine",
+        f"{len(pairs):,} clusters of duplicates have different labels, {same:,} of them with the "
+        "same bytes",
+        "At least one label of each is wrong, or the pictures differ in what matters. Correct the "
+        "table, or leave both out (duplicates-exact.txt does, where the bytes are the same).",
+        count=len(pairs),
+        items=copies.items(pairs),
+    )
+
+
+def spare_rows(data: CompetitionData, looks: np.ndarray, distance: int | None) -> list[str]:
+    """Return the ids of training rows that `exclude` may leave out, so that one row of each cluster
+    of duplicates stays: that of the most pixels, the first of equal ones. Of rows with the same
+    bytes and different labels none stays, since none can be trusted."""
+    looks = looks[: len(data.train)]
+    found = find_duplicates(looks, distance)
+    copies = Copies(data, _no_folds(data), looks, found)
+    return [data.train.ids[row] for row in sorted(_spare(copies))]
+
+
+def _spare(copies: Copies) -> Iterator[int]:
+    pixels = copies.looks["width"].astype(np.int64) * copies.looks["height"]
+    for rows in copies.clusters:
+        said: dict[int, set[str]] = {}
+        for row in rows.tolist():
+            said.setdefault(int(copies.found.exact[row]), set()).add(copies.labels[row])
+        sound = [r for r in rows.tolist() if len(said[int(copies.found.exact[r])]) == 1]
+        kept = max(sound, key=lambda r: (pixels[r], -r), default=None)
+        yield from (row for row in rows.tolist() if row != kept)
+
+
+def _no_folds(data: CompetitionData) -> Folds:
+    return Folds(data.train.ids, np.zeros(len(data.train), np.int64), None, "", {})

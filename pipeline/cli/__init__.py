@@ -1,0 +1,10 @@
+"""The command line: parse, call one function, print. `python -m pipeline --help` lists the verbs.
+
+Heavy imports happen inside the verb that needs them, so that help answers at once.
+"""
+
+import pipeline.cli.before
+import pipeline.cli.way  # noqa: F401 (both give the parser its verbs)
+from pipeline.cli.app import app, main
+
+__all__ = ["app", "main"]
