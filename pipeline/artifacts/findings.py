@@ -30,8 +30,8 @@ class Finding:
     why: str = ""
     count: int = 0
     depends: Literal["data", "folds"] = "data"
-    items: Sequence[dict[str, Any]] = ()
-    table: Sequence[Sequence[str]] = ()
+    items: Sequence[dict[str, Any]] = field(default_factory=list)
+    table: Sequence[Sequence[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -50,12 +50,15 @@ def split_groups(
     counts = group_counts(labels, codes.ravel(), len(names))
     targets = np.outer(np.asarray(counts.sum(axis=0)).ravel(), fractions)  # (l, p)
     rng = np.random.default_rng(seed)
+    alike = number_alike(counts, rng)
     best: Dealing | None = None
     for _ in range(int(np.clip(DEALT_GROUPS // len(names), 1, DEALS))):
-        dealing = deal(counts, targets, rng)
+        dealing = deal(counts, targets, alike, rng)
         repair(dealing)
         if best is None or dealing.objective() < best.objective() - 1e-12:
             best = dealing
+        if best.is_even():
+            break
     assert best is not None
     return best.part[codes.ravel()].astype(np.int64)
 
@@ -80,12 +83,21 @@ def group_counts(labels: np.ndarray, codes: np.ndarray, n_groups: int) -> sparse
     return sparse.hstack(blocks, format="csr", dtype=float)
 
 
-def deal(counts: sparse.csr_array, targets: np.ndarray, rng: np.random.Generator) -> Dealing:
-    """Deal groups one by one, each to the part where it lowers the objective most."""
+def deal(
+    counts: sparse.csr_array, targets: np.ndarray, alike: np.ndarray, rng: np.random.Generator
+) -> Dealing:
+    """Deal groups one by one, each to the part where it lowers the objective most.
+
+    Of groups that are `alike` (g,), as rows with the same labels are, every part first gets its
+    whole share at once; what is left over is dealt.
+    """
     dealing = Dealing(counts, targets)
+    shares = targets[-1] / targets[-1].sum()
+    part, left = _whole_shares(alike, shares, rng)
+    dealing.place(part)
     pull, twice = dealing.pull, 2 * dealing.weights
     starts, columns, values = counts.indptr, counts.indices, counts.data
-    for g in _order(counts, rng):
+    for g in left[_order(counts[left], rng)]:
         here = slice(starts[g], starts[g + 1])
         column, value = columns[here], values[here, None]
         gain = (value * pull[column]).sum(axis=0) + dealing.own[g]  # (p,)
@@ -94,6 +106,35 @@ def deal(counts: sparse.csr_array, targets: np.ndarray, rng: np.random.Generator
         pull[column, p] += value[:, 0] * twice[column, p]
     _fill_empty(dealing)
     return dealing
+
+
+def number_alike(counts: sparse.csr_array, rng: np.random.Generator) -> np.ndarray:
+    """Number the groups (g,) so that those of equal counts have one number.
+
+    They are told apart by a sum of random 64-bit weights; two that collide would be dealt together
+    and moved apart again by the repair.
+    """
+    weights = rng.integers(-(2**62), 2**62, counts.shape[1])
+    sums = counts.astype(np.int64) @ weights
+    return np.unique(sums, return_inverse=True)[1].ravel()
+
+
+def _whole_shares(
+    alike: np.ndarray, shares: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the part (g,) of the groups that are dealt at once, -1 for the others, and those."""
+    shuffled = rng.permutation(len(alike))
+    order = shuffled[np.argsort(alike[shuffled], kind="stable")]
+    sizes = np.bincount(alike)
+    # The part of the i-th group of its kind: the first whole share is part 0's, and so on.
+    ends = np.cumsum(np.floor(np.outer(sizes, shares) + 1e-9), axis=1)  # (kinds, p)
+    kind = alike[order]
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    part = (place[:, None] >= ends[kind]).sum(axis=1)
+    part[part == len(shares)] = -1
+    dealt = np.empty(len(alike), np.int64)
+    dealt[order] = part
+    return dealt, np.flatnonzero(dealt < 0)
 
 
 def _order(counts: sparse.csr_array, rng: np.random.Generator) -> np.ndarray:

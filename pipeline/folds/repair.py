@@ -12,6 +12,7 @@ from scipy import sparse
 
 TOLERANCE = 1e-12  # a smaller gain is rounding, and could cycle
 WORK = 300_000_000  # group-part cells looked at by all moves; bounds the seconds, not the quality
+MANY_GROUPS = 500
 SWAP_GROUPS = 20_000  # with more groups than this, moves of single groups are fine enough
 SHORTLIST = 200  # groups per part tried in swaps: those that are cheapest to move
 ROUNDS = 50
@@ -35,6 +36,22 @@ class Dealing:
     def objective(self) -> float:
         """Sum over labels and parts of the squared, normalised deviation from the targets."""
         return float((self.pull**2 / self.weights).sum() / 4)
+
+    def is_even(self) -> bool:
+        """Whether many groups are dealt so that every count is within a row of its target: nothing
+        but rounding is left to gain. Few groups are cheap to deal as well as can be."""
+        if len(self.part) < MANY_GROUPS:
+            return False
+        return bool((np.abs(self.pull / self.weights) < 2).all())
+
+    def place(self, part: np.ndarray) -> None:
+        """Put groups, all at once, into the parts (g,); -1 leaves one where it is, in none."""
+        self.part = part.copy()
+        placed = np.flatnonzero(part >= 0)
+        hot = sparse.csr_array(
+            (np.ones(len(placed)), (part[placed], placed)), (self.n_parts, len(part))
+        )
+        self.pull += 2 * (hot @ self.counts).toarray().T * self.weights
 
     def move(self, g: int, p: int) -> None:
         """Move group g to part p."""
@@ -76,14 +93,16 @@ def repair(dealing: Dealing) -> None:
     steps = max(20, WORK // dealing.own.size)
     for _ in range(ROUNDS):
         steps = _moves(dealing, steps)
-        if len(dealing.part) > SWAP_GROUPS or steps <= 0 or not _swaps(dealing):
+        if len(dealing.part) > SWAP_GROUPS or steps <= 0 or dealing.is_even():
+            return
+        if not _swaps(dealing):
             return
 
 
 def _moves(dealing: Dealing, steps: int) -> int:
     """Make the best single move again and again; return how many steps are left."""
     pulled = dealing.counts @ dealing.pull
-    while steps > 0:
+    while steps > 0 and not dealing.is_even():
         steps -= 1
         costs = dealing.move_costs(pulled)
         g, p = np.unravel_index(costs.argmin(), costs.shape)

@@ -10,7 +10,7 @@ from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from pipeline.errors import PodiumError
-from pipeline.folds.grouped import deal, group_counts, split_groups
+from pipeline.folds.grouped import deal, group_counts, number_alike, split_groups
 from pipeline.folds.repair import Dealing, repair
 from pipeline.folds.stratify import k_folds, split_parts
 
@@ -133,7 +133,7 @@ def test_costs_of_moves_are_the_change_of_the_objective():
     codes = np.concatenate([np.arange(20), rng.integers(0, 20, 100)])
     counts = group_counts(multilabel(rng, 120, 4, 0.3), codes, 20)
     targets = np.outer(counts.toarray().sum(axis=0), [0.5, 0.3, 0.2])
-    dealing = deal(counts, targets, rng)
+    dealing = deal(counts, targets, number_alike(counts, rng), rng)
     for g, p in itertools.product(range(20), range(3)):
         home, before, cost = dealing.part[g], dealing.objective(), dealing.move_costs()[g, p]
         if np.isfinite(cost):
@@ -148,7 +148,8 @@ def test_repair_ends_where_no_move_or_swap_gains():
         rng = np.random.default_rng(draw)
         codes = np.concatenate([np.arange(20), rng.integers(0, 20, 200)])
         counts = group_counts(multilabel(rng, 220, 4, 0.3), codes, 20)
-        dealing = deal(counts, np.outer(counts.toarray().sum(axis=0), [0.5, 0.3, 0.2]), rng)
+        targets = np.outer(counts.toarray().sum(axis=0), [0.5, 0.3, 0.2])
+        dealing = deal(counts, targets, number_alike(counts, rng), rng)
         before = dealing.objective()
         repair(dealing)
         settled = dealing.objective()
@@ -170,11 +171,32 @@ def test_split_groups_returns_repaired_parts():
         codes = np.concatenate([np.arange(60), rng.integers(0, 60, 500)])
         labels, fractions = multilabel(rng, 560, 12, 0.2), np.array([0.7, 0.2, 0.1])
         counts = group_counts(labels, codes, 60)
-        dealing = deal(counts, np.outer(counts.toarray().sum(axis=0), fractions), rng)
+        targets = np.outer(counts.toarray().sum(axis=0), fractions)
+        dealing = deal(counts, targets, number_alike(counts, rng), rng)
         part = split_groups(labels, codes, fractions, draw)[np.unique(codes, return_index=True)[1]]
         for g in range(60):
             dealing.move(g, part[g])
         assert (dealing.move_costs() > -1e-9).all()
+
+
+def test_groups_alike_are_shared_out_whole():
+    """Check that of equal groups every part gets its whole share, that the numbers tell equal from
+    unequal groups, and that the bookkeeping after dealing at once is that of single moves."""
+    rng = np.random.default_rng(5)
+    labels = np.repeat(np.eye(3, dtype=int)[[0, 1, 2, 0]], [40, 25, 13, 2], axis=0)
+    labels[-2:] = [1, 1, 0]
+    counts = group_counts(labels, np.arange(80), 80)
+    alike = number_alike(counts, rng)
+    assert len(set(alike.tolist())) == 4
+    assert all(len(set(map(tuple, labels[alike == k]))) == 1 for k in range(4))
+    targets = np.outer(counts.toarray().sum(axis=0), [0.5, 0.3, 0.2])
+    dealing = deal(counts, targets, alike, rng)
+    for rows, n in ((labels[:, 0] & ~labels[:, 1], 40), (labels[:, 2], 13)):
+        found = np.bincount(dealing.part[rows.astype(bool)], minlength=3)
+        assert (found >= np.floor(n * np.array([0.5, 0.3, 0.2]))).all()
+    anew = Dealing(counts, targets)
+    anew.place(dealing.part)
+    assert anew.pull == pytest.approx(dealing.pull)
 
 
 @pytest.mark.parametrize("singletons", [False, True])
