@@ -16,6 +16,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 BLOCK = 1 << 21  # pairs compared at a time: 64 MB of differences
+EQUAL = 16  # rows of one code that are compared one by one
 KEPT = 4_000_000  # pairs kept; of more, a tree that joins the same codes
 
 
@@ -48,7 +49,8 @@ def near_pairs(codes: np.ndarray, distance: int, *, kept: int = KEPT) -> Pairs:
     -------
     Pairs, sorted by distance and rows. Of more than `kept`, about as many that join the same rows
     to the same clusters, the nearest pair of each two joined parts among them (minimum spanning
-    tree). Equal codes are such a case from the start: row i is paired with the next equal one.
+    tree). A code of more than EQUAL rows is such a case from the start: the first row stands for
+    all, and each of them is paired with the next.
 
     Reference
     ---------
@@ -58,14 +60,14 @@ def near_pairs(codes: np.ndarray, distance: int, *, kept: int = KEPT) -> Pairs:
         raise ValueError(f"codes must be (n, 8 k) uint8, got {codes.shape} {codes.dtype}")
     if distance < 0:
         raise ValueError(f"distance must be 0 or more, got {distance}")
-    distinct, first, code_of = np.unique(codes, axis=0, return_index=True, return_inverse=True)
-    equal = _equal(code_of.ravel())
-    found = _distinct_pairs(np.ascontiguousarray(distinct), distance, kept)
-    one, other = first[found.first], first[found.second]
+    _, code_of, counts = np.unique(codes, axis=0, return_inverse=True, return_counts=True)
+    chain, searched = _chained(code_of.ravel(), counts)
+    found = _searched_pairs(np.ascontiguousarray(codes[searched]), distance, kept)
+    one, other = searched[found.first], searched[found.second]
     pairs = Pairs(
-        np.concatenate([equal.first, np.minimum(one, other)]),
-        np.concatenate([equal.second, np.maximum(one, other)]),
-        np.concatenate([equal.distance, found.distance]),
+        np.concatenate([chain.first, one]),
+        np.concatenate([chain.second, other]),
+        np.concatenate([chain.distance, found.distance]),
     )
     return pairs.take(np.lexsort((pairs.second, pairs.first, pairs.distance)))
 
@@ -76,15 +78,19 @@ def clusters(n: int, pairs: Pairs) -> np.ndarray:
     return connected_components(links, directed=False)[1]
 
 
-def _equal(code_of: np.ndarray) -> Pairs:
-    """Pair each row (n,) with the next one of the same code."""
+def _chained(code_of: np.ndarray, counts: np.ndarray) -> tuple[Pairs, np.ndarray]:
+    """Pair each row of a code that many rows (n,) have with the next one; return these pairs, and
+    the rows to search, sorted: all of the other codes, and the first of each of these."""
     order = np.argsort(code_of, kind="stable")
-    same = code_of[order[1:]] == code_of[order[:-1]]
-    return Pairs(order[:-1][same], order[1:][same], np.zeros(int(same.sum()), np.int64))
+    many = counts[code_of[order]] > EQUAL
+    follows = np.r_[False, code_of[order[1:]] == code_of[order[:-1]]] & many
+    later = np.flatnonzero(follows)
+    chain = Pairs(order[later - 1], order[later], np.zeros(len(later), np.int64))
+    return chain, np.sort(order[~follows])
 
 
-def _distinct_pairs(codes: np.ndarray, distance: int, kept: int) -> Pairs:
-    """Return the pairs among distinct codes (n, b) uint8."""
+def _searched_pairs(codes: np.ndarray, distance: int, kept: int) -> Pairs:
+    """Return the pairs among codes (n, b) uint8 of which few are equal."""
     n, words = len(codes), codes.view(np.uint64)
     none = np.array([], np.int64)
     found = Pairs(none, none, none)
