@@ -229,10 +229,13 @@ def podium(monkeypatch, capfd) -> Callable[..., Result]:
 
 @pytest.fixture
 def snapshot() -> Callable[[Path], dict[str, bytes]]:
-    """Return a function from a folder to the bytes of every file in it; locks do not count."""
+    """Return a function from a folder to the bytes of every file in it; locks and the cache, which
+    may be deleted at any time, do not count."""
 
     def read(root: Path) -> dict[str, bytes]:
-        files = (path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock")
+        cache = root / "data" / "cache"
+        every = (path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock")
+        files = [path for path in every if not path.is_relative_to(cache)]
         return {str(path.relative_to(root)): path.read_bytes() for path in sorted(files)}
 
     return read

@@ -4,6 +4,8 @@ Pictures that are the same never straddle folds: before the rows are dealt, the 
 duplicates are joined to the groups of the table.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,8 @@ def make_shared(data: CompetitionData, **options: Any) -> tuple[Folds, bool]:
         _refuse_unaware(load_folds(path), data, found)
     info = {"duplicates": found} if found else {}
     rows = _rows(data, groups)
-    return make_folds(*rows, train_only=data.train.train_only, extra=info, **options)
+    with _telling_of(data, found):
+        return make_folds(*rows, train_only=data.train.train_only, extra=info, **options)
 
 
 def load_shared(data: CompetitionData) -> Folds:
@@ -47,7 +50,8 @@ def draft_shared(data: CompetitionData) -> Folds:
         return load_shared(data)
     groups, found = _grouped(data)
     info = {"duplicates": found} if found else {}
-    return draft_folds(*_rows(data, groups), data.train.train_only, extra=info)
+    with _telling_of(data, found):
+        return draft_folds(*_rows(data, groups), data.train.train_only, extra=info)
 
 
 def duplicates_sentence(folds: Folds) -> str:
@@ -61,9 +65,24 @@ def duplicates_sentence(folds: Folds) -> str:
     if not found["clusters"]:
         return f"duplicates: none among the training pictures ({what})"
     return (
-        f"duplicates: {found['rows']:,} training pictures in {found['clusters']:,} clusters, the "
-        f"largest of {found['largest']:,}, each within one fold ({what})"
+        f"duplicates: {found['rows']:,} training pictures show what another shows, up to "
+        f"{found['largest']:,} the same; these share a fold ({what})"
     )
+
+
+@contextlib.contextmanager
+def _telling_of(data: CompetitionData, found: dict[str, Any] | None) -> Iterator[None]:
+    """Add to what is wrong with the rows that duplicates among them were joined."""
+    try:
+        yield
+    except PodiumError as error:
+        if not found or not found["clusters"]:
+            raise
+        yaml = data.project.shown(data.project.competition(data.competition.name))
+        raise PodiumError(
+            f"{error} ({found['rows']} of {len(data.train)} training pictures show what another "
+            f"shows and were joined; duplicates: {{group: false}} in {yaml} deals them apart)"
+        ) from None
 
 
 def _grouped(data: CompetitionData) -> tuple[np.ndarray | None, dict[str, Any] | None]:

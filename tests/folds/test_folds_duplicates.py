@@ -106,6 +106,16 @@ def test_older_folds_that_part_copies_are_refused_by_make_alone(tiny):
     assert make_shared(tiny.data, fresh=True)[0].group is not None
 
 
+def test_too_few_different_pictures_are_told_with_their_reason(tiny):
+    """Check that rows which are nearly all copies cannot be dealt, and what the error proposes."""
+    copied(tiny, [(0, i) for i in range(1, 39)])
+    with pytest.raises(PodiumError, match=r"whole group.*39 of 42 .* joined; .*group: false"):
+        make_shared(tiny.data)
+    assert not tiny.project.folds("tiny").exists()
+    tiny.configure(duplicates={"group": False})
+    assert len(make_shared(tiny.data)[0].numbers) == 5
+
+
 def test_groups_that_change_afterwards_are_named(tiny):
     """Check that a table whose groups changed no longer fits folds that joined duplicates."""
     copied(tiny, [(0, 1)])

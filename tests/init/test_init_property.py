@@ -71,12 +71,11 @@ def write(layout: Layout, folder: Path) -> None:
     ids = [forms[layout.ids].format(i) for i in rng.permutation(layout.rows + layout.test)]
     suffix = ".csv" if layout.delimiter != "\t" else ".tsv"
     names = [one + layout.extension if layout.in_table else one for one in ids]
-    picture = rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
-    data = cv2.imencode(layout.extension, picture)[1].tobytes()
-    for i, one in enumerate(ids):
+    for i, one in enumerate(ids):  # pictures of their own: copies would share a fold
+        picture = rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
         path = folder / layout.folders[i >= layout.rows] / (one + layout.extension)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        path.write_bytes(cv2.imencode(layout.extension, picture)[1].tobytes())
     header, cells = label_cells(layout, rng)
     extra = [extra_cell(name, layout.rows, rng) for name in layout.extra]
     lines = zip(names, *zip(*cells, strict=True), *extra, strict=False)

@@ -1,0 +1,127 @@
+"""Findings on duplicates, of planted copies."""
+
+import shutil
+
+import pytest
+
+from pipeline.audit.duplicates import duplicate_findings, spare_rows
+from pipeline.folds import draft_shared, make_shared
+from pipeline.images.duplicates import competition_looks
+
+
+def copied(tiny, pairs: list[tuple[int, int]]) -> None:
+    """Make the second picture of each pair a copy of the first; rows count through the test."""
+    images = tiny.root / "data" / "tiny" / "images"
+    for one, other in pairs:
+        shutil.copy(images / f"{one:03d}.png", images / f"{other:03d}.png")
+
+
+def labelled(tiny, labels: dict[int, str]) -> None:
+    """Give training rows other labels."""
+
+    def change(table):
+        table.loc[list(labels), "label"] = list(labels.values())
+        return table
+
+    tiny.edit("train", change)
+
+
+def findings(tiny) -> dict:
+    data = tiny.data
+    found = duplicate_findings(data, draft_shared(data), competition_looks(data))
+    return {finding.name: finding for finding in found}
+
+
+def test_a_competition_without_copies_is_fine(tiny):
+    """Check that nothing is found where nothing is."""
+    assert {f.level for f in findings(tiny).values()} == {"fine"}
+
+
+def test_copies_are_found_where_they_are(tiny):
+    """Check counts, levels and the pairs shown: within train, against test, with other labels."""
+    labelled(tiny, {0: "cat", 1: "cat", 2: "dog", 3: "owl"})
+    copied(tiny, [(0, 1), (2, 3), (5, 45), (50, 51)])
+    found = findings(tiny)
+    exact = found["exact-duplicates"]
+    assert exact.level == "warn" and exact.count == 8
+    assert "5 training and 3 test pictures" in exact.says
+    assert [item["rows"] for item in exact.items] == [
+        ["000", "001"],
+        ["002", "003"],
+        ["005", "045"],
+        ["050", "051"],
+    ]
+    conflict = found["conflicting-labels"]
+    assert conflict.level == "warn" and conflict.count == 1
+    assert conflict.items[0]["rows"] == ["002", "003"]
+    assert conflict.items[0]["labels"] == ["dog", "owl"]
+    test = found["duplicates-in-test"]
+    assert (test.level, test.count) == ("warn", 1)
+    assert test.items[0]["places"][1] == "test" and test.items[0]["labels"][1] == ""
+    assert found["duplicates-across-folds"].level == "fine"
+
+
+def test_copies_across_folds_block(tiny):
+    """Check folds that were made without looking for duplicates, and the same made anew."""
+    folds = tiny.folds()
+    apart = next(i for i in range(1, 42) if folds.fold[i] != folds.fold[0])
+    copied(tiny, [(0, apart)])
+    found = findings(tiny)["duplicates-across-folds"]
+    assert (found.level, found.count, found.depends) == ("block", 1, "folds")
+    assert found.items[0]["rows"] == ["000", f"{apart:03d}"]
+    assert found.items[0]["places"] == [f"fold {folds.fold[i]}" for i in (0, apart)]
+    make_shared(tiny.data, fresh=True)
+    assert findings(tiny)["duplicates-across-folds"].level == "fine"
+
+
+def test_a_hold_out_is_looked_at_too(tiny):
+    """Check a copy of a validated row among those that a hold-out trains on."""
+    folds = tiny.folds(n_folds=1)
+    held = int((folds.fold == 0).argmax())
+    trained = int((folds.fold == -1).argmax())
+    copied(tiny, [(trained, held)])
+    assert findings(tiny)["duplicates-across-folds"].level == "block"
+
+
+def test_train_only_copies_of_one_group_do_not_block(tiny):
+    """Check that train-only rows which the folds leave out beside their copy are no leak, and that
+    those which they do not leave out are."""
+    tiny.edit("train", lambda t: t.assign(extra=[str(int(i < 5)) for i in range(len(t))]))
+    tiny.configure(columns={"id": "id", "label": "label", "train_only": "extra"})
+    copied(tiny, [(0, 20)])
+    assert findings(tiny)["duplicates-across-folds"].level == "fine"
+    tiny.configure(duplicates={"group": False})
+    assert findings(tiny)["duplicates-across-folds"].level == "block"
+
+
+def test_the_distance_of_the_yaml_counts(tiny):
+    """Check that `distance: null` looks for no near pairs and says so."""
+    tiny.configure(duplicates={"distance": None})
+    near = findings(tiny)["near-duplicates"]
+    assert near.level == "note" and "not looked for" in near.says
+    tiny.configure(duplicates={"distance": 32})
+    assert "at most 32 of 256 bits" in findings(tiny)["near-duplicates"].says
+
+
+@pytest.mark.parametrize("distance", [None, 10])
+def test_one_row_of_each_cluster_stays(tiny, distance):
+    """Check the list to leave out: all but one of agreeing copies, all of conflicting ones."""
+    labelled(tiny, {0: "cat", 1: "cat", 2: "dog", 3: "owl", 4: "cat", 5: "cat", 6: "cat"})
+    copied(tiny, [(0, 1), (2, 3), (4, 5), (4, 6), (10, 50)])
+    data = tiny.data
+    spare = spare_rows(data, competition_looks(data), distance)
+    assert spare == ["001", "002", "003", "005", "006"]
+
+
+def test_multilabel_conflicts_are_told_in_words(make_tiny):
+    """Check that pictures with other sets of labels conflict, and how the labels are shown."""
+    tiny = make_tiny(task="multilabel", images=True)
+
+    def change(table):
+        table.loc[0, ["cat", "dog", "owl"]] = ["1", "0", "1"]
+        table.loc[1, ["cat", "dog", "owl"]] = ["0", "0", "0"]
+        return table
+
+    tiny.edit("train", change)
+    copied(tiny, [(0, 1)])
+    assert findings(tiny)["conflicting-labels"].items[0]["labels"] == ["cat, owl", "none"]
