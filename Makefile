@@ -69,8 +69,8 @@ audit: .venv/done $(extra) ## look for leaks, duplicates and bad pictures: audit
 folds: .venv/done $(extra) ## make the folds that all runs share: FOLDS= HOLDOUT= TEST= SEED=
 	@$(RUN) folds $(call options,FOLDS HOLDOUT TEST SEED)
 
-preview: .venv/done $(extra) ## draw what the network is fed: ARCH= RECIPE= SET= SEED=
-	@$(RUN) preview --comp $(call quoted,COMP) $(foreach name,ARCH RECIPE SET SEED,$(call option,$(name)))
+preview: .venv/done $(extra) ## draw what the network is fed: ARCH= RECIPE= SET= SEED= ONLY= LIMIT=12
+	@$(RUN) preview --comp $(call quoted,COMP) $(foreach name,ARCH RECIPE SET SEED ONLY LIMIT,$(call option,$(name)))
 
 train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= REFIT=1 FRESH=1
 	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT EXECUTOR) $(if $(filter-out 0 no false,$(REFIT)),--refit)

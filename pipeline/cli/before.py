@@ -46,12 +46,15 @@ def preview(
     recipe: Annotated[str, typer.Option(help="experiments/recipes/RECIPE.yaml")] = "baseline",
     seed: Annotated[int, typer.Option(help="of the augmentation")] = 0,
     set: Annotated[str, typer.Option(help="'augment.rotate=15 image.size=160'")] = "",
+    only: Annotated[str, typer.Option(help="the fold that validates; the first")] = "",
+    limit: Annotated[int, typer.Option(help="pictures a sheet")] = 12,
 ) -> None:
     """Draw what the network is really fed: sheets of training, validation and test pictures."""
     from pipeline.preview import preview as run_preview
     from pipeline.preview import report_parts
 
-    options = {"arch": arch, "recipe": recipe, "overrides": set, "seed": seed, "say": say}
+    options = {"arch": arch, "recipe": recipe, "overrides": set, "seed": seed, "limit": limit}
+    options |= {"only": numbers(only, "ONLY"), "say": say}
     print(parts(report_parts(run_preview(project_here(), comp, **options))))
 
 
