@@ -15,8 +15,9 @@ from tqdm import tqdm
 from pipeline.artifacts.files import read_object
 from pipeline.artifacts.predictions import probabilities
 from pipeline.competition import CompetitionData
-from pipeline.config.recipe import Image, Recipe
+from pipeline.config.recipe import Recipe
 from pipeline.config.schema import parse
+from pipeline.deploy.pictures import View
 from pipeline.errors import PodiumError
 from pipeline.training.device import Setup, resolve
 from pipeline.training.loop import Normalise, predict
@@ -35,6 +36,7 @@ class RunNetworks:
     def __init__(self, data: CompetitionData, name: str, say: Callable[[str], None]) -> None:
         self.name, self._say = name, say
         self._classes, self._task = data.classes, data.competition.task
+        self._max_megapixels = data.competition.max_megapixels  # part of the run's data hash
         folder = data.project.run(data.competition.name, name)
         path = folder / "run.json"
         record = read_object(path, ("recipe", "folds"), "train the run anew")
@@ -54,9 +56,10 @@ class RunNetworks:
         return list(self._notes)
 
     @property
-    def view(self) -> Image:
+    def view(self) -> View:
         """All that decides the pixels that the networks see, before they are normalised."""
-        return self._recipe.image.model_copy(update={"mean": None, "std": None})
+        image = self._recipe.image.model_dump() | {"mean": None, "std": None}
+        return View(**image, max_megapixels=self._max_megapixels)
 
     @property
     def batch_size(self) -> int:

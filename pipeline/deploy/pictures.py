@@ -11,6 +11,7 @@ from pipeline.config.recipe import Image
 from pipeline.errors import PodiumError
 from pipeline.images.augment import Evaluator
 from pipeline.images.cache import Pixels, Source
+from pipeline.images.shrunk import pixel_limit
 from pipeline.training.device import available_cores
 
 
@@ -42,14 +43,23 @@ def _shown(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def views(paths: list[Path], image: Image) -> tuple[np.ndarray, dict[int, str]]:
+class View(Image):
+    """A recipe's `image`, and the competition's `max_megapixels`: all that decides the pixels that
+    a network sees, before they are normalised."""
+
+    max_megapixels: float
+
+
+def views(paths: list[Path], image: View) -> tuple[np.ndarray, dict[int, str]]:
     """Decode pictures into what the networks of a recipe's `image` see; nothing goes to the disk.
 
     Returns images (n, size, size, 3) uint8, and by place what is wrong with those that cannot be
     had, such as one that the crop leaves nothing of; these are black.
     """
-    source = Source(paths, None, image.crop, image.canonical_side)
-    # Without a blob, these are the pixels that the cache would hold, the losses of JPEG included.
+    limit = pixel_limit(image.max_megapixels)
+    source = Source(paths, None, image.crop, image.canonical_side, limit)
+    # Without blob and copies, these are the pixels that the cache would hold, the losses of JPEG
+    # included.
     pixels = Pixels(source, "jpeg" if image.cache == "jpeg" else "raw")
     view = Evaluator(image)
     images = np.zeros((len(paths), image.size, image.size, 3), np.uint8)

@@ -23,25 +23,33 @@ from pipeline.artifacts.locks import lock
 from pipeline.config.recipe import Crop, Image
 from pipeline.errors import PodiumError
 from pipeline.images.decode import canonical
+from pipeline.images.shrunk import FORMAT, make_copies, pixel_limit
 
 DISK_SHARE = 0.5  # of the free disk that the cache may take
 JPEG_QUALITY = 95
-_FORMAT = 1  # raise it when the way from file to canonical pixels changes
+_FORMAT = 2  # raise it when the way from file to canonical pixels changes
 
 
 @dataclass(frozen=True)
 class Source:
-    """The pictures of a competition in a fixed order, and how each is cropped."""
+    """The pictures of a competition in a fixed order, and how each is cropped.
+
+    One of more than `limit` pixels is seen through its shrunk copy; those in the folder `copies`
+    save time, and change nothing.
+    """
 
     paths: list[Path]
     boxes: np.ndarray | None
     crop: Crop
     short_side: int
+    limit: int | None = None
+    copies: Path | None = None
 
     def read(self, i: int) -> np.ndarray:
         """Return picture `i` (h, w, 3) uint8, decoded from its file."""
         box = None if self.boxes is None else self.boxes[i]
-        return canonical(self.paths[i], self.crop, self.short_side, box)
+        shrunk = self.limit, self.copies
+        return canonical(self.paths[i], self.crop, self.short_side, box, *shrunk)
 
     def key(self, kind: str) -> str:
         """Return a hash of all that decides the cached bytes, file sizes and times included."""
@@ -55,7 +63,8 @@ class Source:
         files = [(str(p), s.st_size, s.st_mtime_ns) for p, s in zip(self.paths, stats, strict=True)]
         boxes = None if self.boxes is None else self.boxes.tolist()
         crop = self.crop.model_dump(mode="json")
-        return json_hash([_FORMAT, kind, crop, self.short_side, boxes, files])
+        shrunk = [self.limit, FORMAT]
+        return json_hash([_FORMAT, kind, crop, self.short_side, boxes, files, shrunk])
 
 
 @dataclass
@@ -96,47 +105,83 @@ def open_rows(
     rows: np.ndarray,
     image: Image,
     label: str,
+    max_megapixels: float | None = None,
 ) -> tuple[Pixels, str]:
     """Open those pictures alone whose numbers are in `rows` (sorted), under their numbers."""
     if len(rows) == len(paths):
-        return open_pixels(folder, paths, boxes, image, label)
+        return open_pixels(folder, paths, boxes, image, label, max_megapixels)
     part = None if boxes is None else boxes[rows]
-    pixels, said = open_pixels(folder, [paths[i] for i in rows], part, image, label)
+    some = [paths[i] for i in rows]
+    pixels, said = open_pixels(folder, some, part, image, label, max_megapixels)
     places = np.full(len(paths), -1, np.int64)
     places[rows] = np.arange(len(rows))
     return replace(pixels, places=places), said
 
 
 def open_pixels(
-    folder: Path, paths: list[Path], boxes: np.ndarray | None, image: Image, label: str
+    folder: Path,
+    paths: list[Path],
+    boxes: np.ndarray | None,
+    image: Image,
+    label: str,
+    max_megapixels: float | None = None,
 ) -> tuple[Pixels, str]:
     """Return the pictures and a sentence about where they come from; fill the cache if need be.
 
     `folder` is data/cache, `label` (the competition's name) begins the name of the blob. A blob is
-    complete or absent; two processes that need the same one make it once.
+    complete or absent; two processes that need the same one make it once. Pictures of more than
+    `max_megapixels` are shrunk once, into `folder`/shrunk; without it none is.
     """
-    source = Source(paths, boxes, image.crop, image.canonical_side)
+    limit = pixel_limit(max_megapixels)
+    source = Source(paths, boxes, image.crop, image.canonical_side, limit, folder / "shrunk")
     kind = "jpeg" if image.cache == "jpeg" else "raw"
     blob = folder / f"{label}-{source.key(kind)}.bin"
     index = blob.with_suffix(".npz")
-    found = _read_index(blob, index)
+    found, shrunk = _read_index(blob, index), ""
     if found is None:
-        needed, free = _needed_bytes(source, kind), _free_bytes(folder)
-        if needed > free * DISK_SHARE:
-            said = (
-                f"{_size(needed)} of {kind} pixels would not fit in half of {_size(free)} free disk"
-            )
-            return Pixels(source, kind), f"no cache, pictures are decoded each time: {said}"
-        with lock(blob.with_suffix(".lock"), f"the image cache {blob.name}", wait=3600):
+        room, why_not = _room(source, kind, folder)
+        shrunk = _shrink(source, room)
+        if why_not:
+            why_not = f"no cache, pictures are decoded each time: {why_not}"
+            return Pixels(source, kind), why_not + shrunk
+        found = _made(source, kind, blob, index)
+    offsets, shapes = found
+    said = f"{len(paths):,} pictures in {_size(int(offsets[-1]))} of {kind} pixels{shrunk}"
+    return Pixels(source, kind, blob, offsets, shapes), said
+
+
+def _room(source: Source, kind: str, folder: Path) -> tuple[float, str]:
+    """Return how many bytes are left for shrunk copies, and why there is no room for the blob."""
+    needed, free = _needed_bytes(source, kind), _free_bytes(folder)
+    if needed <= free * DISK_SHARE:
+        return free * DISK_SHARE - needed, ""
+    said = f"{_size(needed)} of {kind} pixels would not fit in half of {_size(free)} free disk"
+    return free * DISK_SHARE, said
+
+
+def _made(source: Source, kind: str, blob: Path, index: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Fill the blob, unless another process has done so; return its offsets and shapes."""
+    with lock(blob.with_suffix(".lock"), f"the image cache {blob.name}", wait=3600):
+        found = _read_index(blob, index)
+        if found is None:
+            _fill(source, kind, blob, index)
             found = _read_index(blob, index)
-            if found is None:
-                _fill(source, kind, blob, index)
-                found = _read_index(blob, index)
     if found is None:
         raise PodiumError(f"{blob}: the cache could not be kept; look at the disk, then try again")
-    offsets, shapes = found
-    said = f"{len(paths):,} pictures in {_size(int(offsets[-1]))} of {kind} pixels"
-    return Pixels(source, kind, blob, offsets, shapes), said
+    return found
+
+
+def _shrink(source: Source, room: float) -> str:
+    """Make the shrunk copies if `room` bytes are enough; say how many pictures are large."""
+    if source.limit is None or source.copies is None:
+        return ""
+    made = make_copies(source.paths, source.limit, source.copies, room)
+    if not made.large:
+        return ""
+    said = f"; {made.large:,} of more than {source.limit / 1e6:g} megapixels shrunk"
+    if made.unkept_bytes:
+        said += f" each time, without room for {_size(made.unkept_bytes)} of copies"
+    return said
 
 
 def _read_index(blob: Path, index: Path) -> tuple[np.ndarray, np.ndarray] | None:

@@ -4,6 +4,7 @@ What is wrong with it, its form (format, colours, size, how it was compressed), 
 and of what it shows, and a few statistics of its pixels.
 """
 
+import contextlib
 import hashlib
 import io
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import cv2
 import imagehash
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pipeline.competition.pictures import opened, read_picture
 
@@ -25,9 +26,10 @@ LOOK = np.dtype(
         ("suffix", "U12"),  # of the file's name, small letters
         ("format", "U12"),  # by content, as Pillow calls it; '' where OpenCV alone can read it
         ("mode", "U8"),  # colours, as Pillow calls them: RGB, L, CMYK, I;16, ...
-        ("width", "i4"),  # pixels, turned as the EXIF says
+        ("bits", "u1"),  # of a channel, in the file; 0 where that is not known
+        ("width", "i4"),  # pixels, as training decodes them: turned as the EXIF says
         ("height", "i4"),
-        ("orientation", "i1"),  # of the EXIF, 1 to 8; 1 without
+        ("orientation", "i1"),  # of the EXIF, 1 to 8; 1 without. An AVIF's is not obeyed
         ("frames", "i4"),  # of a film, or pages
         ("quality", "i2"),  # of a JPEG, 1 to 100, estimated; 0 of others
         ("camera", "U40"),  # make, model and software of the EXIF
@@ -47,6 +49,23 @@ DECODED_SIDE = 256  # pixels that a JPEG is decoded to at least; its dHash is th
 _SEEN_SIDE = 64  # pixels a side of what the statistics are of
 _BY_PILLOW = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _GREY = 2  # levels by which the channels of a grey picture may differ after compression
+_TURNED_BY_EXIF = ("JPEG", "MPO", "PNG", "WEBP")  # here; Pillow itself turns a TIFF as it opens it
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_BITS_OF_MODE = {"1": 1, "I": 32, "F": 32}
+_HIDES = (
+    "JPEG",
+    "MPO",
+    "PNG",
+    "WEBP",
+)  # OpenCV drops what is see-through; of others it makes black
 _ORIENTATION, _CAMERA = 0x0112, (0x010F, 0x0110, 0x0131)  # EXIF: make, model, software
 # Luminance quantisation of the JPEG standard (ITU-T T.81, table K.1); quality scales it.
 _LUMINANCE = np.sort(
@@ -64,15 +83,12 @@ def look(path: Path) -> np.ndarray:
     """Return what is to be told of a picture, () of dtype LOOK; a bad file is not raised."""
     told = np.zeros((), LOOK)
     data, fault = read_picture(path)
-    told["suffix"], told["bytes"], told["orientation"], told["frames"] = (
-        path.suffix,
-        len(data),
-        1,
-        1,
-    )
+    told["suffix"], told["bytes"] = path.suffix.lower(), len(data)
+    told["orientation"], told["frames"] = 1, 1
     if not fault:
         told["content"] = hashlib.sha256(data).hexdigest()[:32]
-        told["time"] = path.stat().st_mtime
+        with contextlib.suppress(OSError):  # gone since it was read
+            told["time"] = path.stat().st_mtime
         _tell(told, _header(data))
         picture, fault = opened(data, DECODED_SIDE)
     if not fault:
@@ -89,22 +105,42 @@ def _tell(told: np.ndarray, facts: dict[str, Any]) -> None:
 def _header(data: bytes) -> dict[str, Any]:
     """Return what the file says of itself, as far as Pillow can read it."""
     facts: dict[str, Any] = {}
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            facts["format"], facts["mode"] = picture.format, picture.mode
-            facts["width"], facts["height"] = picture.size
-            facts["profile"] = bool(picture.info.get("icc_profile"))
-            facts["quality"] = _quality(getattr(picture, "quantization", None))
-            exif = picture.getexif()
-            orientation = exif.get(_ORIENTATION, 1)
-            facts["orientation"] = orientation if orientation in range(1, 9) else 1
-            facts["camera"] = " ".join(str(exif.get(tag, "")) for tag in _CAMERA).strip("\0 ")
-            if facts["orientation"] > 4:
-                facts["width"], facts["height"] = facts["height"], facts["width"]
-            facts["frames"] = getattr(picture, "n_frames", 1)  # reads all of a film
-    except Exception:  # a broken header ends the list early; `opened` says what is wrong
-        return facts
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(data)) as picture:
+        # A broken header ends this early; `opened` says what is wrong.
+        facts["format"], facts["mode"] = picture.format, picture.mode
+        facts["width"], facts["height"] = picture.size
+        facts["bits"] = _bits(picture, data)
+        facts["profile"] = bool(picture.info.get("icc_profile"))
+        facts["quality"] = _quality(getattr(picture, "quantization", None))
+        with contextlib.suppress(Exception):  # a broken EXIF is that of no turn, as in training
+            facts |= _exif_facts(picture)
+        if facts.get("orientation", 1) > 4 and picture.format in _TURNED_BY_EXIF:
+            facts["width"], facts["height"] = facts["height"], facts["width"]
+        facts["frames"] = getattr(picture, "n_frames", 1)  # reads all of a film
     return facts
+
+
+def _bits(picture: Image.Image, data: bytes) -> int:
+    if picture.format == "PNG":
+        return data[24]
+    if picture.format == "TIFF":
+        return min(max(picture.tag_v2.get(258, (1,))), 255)
+    return 16 if picture.mode.startswith("I;16") else _BITS_OF_MODE.get(picture.mode, 8)
+
+
+def _exif_facts(picture: Image.Image) -> dict[str, Any]:
+    """Return turn and camera of the EXIF. A turn in the XMP, which Pillow would follow too, is not
+    obeyed by what decodes for training."""
+    exif = Image.Exif()
+    if picture.format == "TIFF":
+        exif = picture.getexif()
+    else:
+        exif.load(picture.info.get("exif", b""))
+    orientation = exif.get(_ORIENTATION, 1)
+    return {
+        "orientation": orientation if orientation in range(1, 9) else 1,
+        "camera": " ".join(str(exif.get(tag, "")) for tag in _CAMERA).strip("\0 "),
+    }
 
 
 def _quality(tables: dict[int, list[int]] | None) -> int:
@@ -119,18 +155,23 @@ def _quality(tables: dict[int, list[int]] | None) -> int:
 
 def _look_at_pixels(told: np.ndarray, data: bytes, picture: Image.Image | None) -> str:
     """Fill in what the pixels tell; return what is wrong where they cannot be decoded after all."""
-    if picture is None or picture.mode not in _BY_PILLOW:  # 16 bits or more: as training sees them
+    if picture is not None:
+        told["clear"] = _clear(picture)
+    if picture is None or _seen_otherwise(picture):
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if decoded is None:
             return "not an image"
+        if picture is None:
+            stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            told["bits"] = 8 * stored.itemsize
         grey = told["mode"] in ("I", "F") or str(told["mode"]).startswith("I;16")
-        picture = Image.fromarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
+        turned = Image.fromarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))  # OpenCV has turned it
         told["height"], told["width"] = decoded.shape[:2]
-        turned = picture  # OpenCV has turned it
     else:
-        told["clear"] = _clear(picture)
         grey = picture.mode in ("1", "L", "LA")
-        turned = _turned(picture)
+        turns = _TURNS if picture.format in _TURNED_BY_EXIF else {}
+        turn = turns.get(int(told["orientation"]))
+        turned = picture if turn is None else picture.transpose(turn)
     colours = turned.convert("RGB")
     told["constant"] = all(low == high for low, high in colours.getextrema())
     told["dhash"] = np.packbits(imagehash.dhash(colours, hash_size=HASH_SIDE).hash)
@@ -143,11 +184,11 @@ def _look_at_pixels(told: np.ndarray, data: bytes, picture: Image.Image | None) 
     return ""
 
 
-def _turned(picture: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # an EXIF that Pillow cannot write back
-        return picture
+def _seen_otherwise(picture: Image.Image) -> bool:
+    """Whether training sees other colours than Pillow: of 16 bits, rare modes, or see-through."""
+    if picture.mode not in _BY_PILLOW:
+        return True
+    return picture.has_transparency_data and picture.format not in _HIDES
 
 
 def _clear(picture: Image.Image) -> float:

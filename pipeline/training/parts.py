@@ -80,7 +80,8 @@ class Parts:
         if boxes is not None and len(test):
             boxes = None if test.boxes is None else np.concatenate([boxes, test.boxes])
         cache = self.data.project.cache, [*train.images, *test.images], boxes, self.seen
-        return open_rows(*cache, image, self.data.competition.name)
+        competition = self.data.competition
+        return open_rows(*cache, image, competition.name, competition.max_megapixels)
 
 
 def _limited(rows: np.ndarray, ids: np.ndarray, share: float) -> np.ndarray:

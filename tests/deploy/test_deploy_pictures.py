@@ -7,7 +7,17 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
+
+from pipeline.artifacts.predictions import Predictions
+from pipeline.competition import load_data
+from pipeline.config.recipe import Image as ImageSection
+from pipeline.deploy.networks import RunNetworks
+from pipeline.deploy.pictures import View, views
+from pipeline.folds import make_shared
+from pipeline.images.augment import Evaluator
+from pipeline.training.train import TrainRequest, train
 
 
 def test_a_rotated_and_a_grey_picture(trained, answers, tmp_path):
@@ -64,3 +74,55 @@ def test_a_name_that_is_not_utf8(trained, answers, tmp_path):
     shutil.copy(source, os.fsdecode(os.fsencode(tmp_path / "new") + b"/caf\xe9.jpg"))
     got = answers(trained, "kinds", "a", tmp_path / "new")
     assert got.column("image") == ["caf\\udce9.jpg"] and got.column("note") == [""]
+
+
+@pytest.mark.parametrize("overrides", ["", "image.size=12 image.cache=jpeg image.short_side=10"])
+def test_large_pictures_are_shrunk_as_for_training(project, answers, tmp_path, overrides):
+    """Check that a run whose pictures are above `max_megapixels` answers copies of its test
+    pictures as it answered them, and that this limit is what makes the difference."""
+    path = project.competition("kinds")
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, "max_megapixels": 0.0002}))  # of 480 pixels and more
+    data = load_data(project, "kinds")
+    make_shared(data, n_folds=3, fresh=True)
+    request = TrainRequest("kinds", ["lenet"], name="small", recipe="tiny", overrides=overrides)
+    train(project, request, str)
+    assert len(list((project.cache / "shrunk").rglob("*.jpg"))) == 60
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    for picture in data.test.images:
+        shutil.copy(picture, folder / picture.name)
+    before = sorted((project.cache / "shrunk").rglob("*"))
+    got = answers(project, "kinds", "small", folder)
+    stored = Predictions.load(project.run("kinds", "small") / "test.npz")
+    np.testing.assert_allclose(got.probs, stored.probs, atol=1e-5)
+    assert sorted((project.cache / "shrunk").rglob("*")) == before
+    view = RunNetworks(data, "small", str).view
+    assert view.max_megapixels == 0.0002
+    shrunk, whole = (
+        views(data.test.images, view.model_copy(update={"max_megapixels": limit}))[0]
+        for limit in (0.0002, 4.0)
+    )
+    assert np.abs(shrunk.astype(int) - whole).mean() > 0.5
+
+
+def test_view_is_the_recipe_s_image_and_the_limit(written_photo):
+    """Check that a view decides pixels like the recipe's `image`, and tells two limits apart."""
+    section = ImageSection(size=16)
+    small, large = (View(**section.model_dump(), max_megapixels=limit) for limit in (0.01, 4.0))
+    assert small != large and len({small, large, small.model_copy()}) == 2
+    images, wrong = views([written_photo], large)
+    decoded = cv2.cvtColor(cv2.imread(str(written_photo)), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(
+        images[0], Evaluator(section)(cv2.resize(decoded, (28, 19), interpolation=cv2.INTER_AREA))
+    )
+    assert not wrong and np.any(views([written_photo], small)[0] != images)
+
+
+@pytest.fixture
+def written_photo(tmp_path):
+    """A picture of 300 x 200 pixels."""
+    path = tmp_path / "photo.png"
+    rng = np.random.default_rng(2)
+    cv2.imwrite(str(path), rng.integers(0, 256, (200, 300, 3), dtype=np.uint8))
+    return path
