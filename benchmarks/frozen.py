@@ -89,7 +89,8 @@ def frozen_features(data: CompetitionData, recipe: Recipe) -> tuple[np.ndarray, 
     normalise = Normalise(*normalisation(recipe), setup)
     paths = [*data.train.images, *data.test.images]
     label = data.competition.name
-    pixels, _ = open_pixels(data.project.cache, paths, None, recipe.image, label)
+    cache, limit = data.project.cache, data.competition.max_megapixels
+    pixels, _ = open_pixels(cache, paths, None, recipe.image, label, limit)
     ids = np.concatenate([data.train.ids, data.test.ids])
     images = Images(pixels, ids, Evaluator(recipe.image))
     batches = loader(images, Batches(np.arange(len(ids)), 64, None), setup.workers)

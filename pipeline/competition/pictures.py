@@ -3,7 +3,9 @@
 import contextlib
 import io
 import os
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +24,26 @@ from pipeline.errors import PodiumError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 ANY = "*"  # the extension that stands for all of them
 _CHECKED_BY_PILLOW = ("JPEG", "MPO", "PNG")  # what it finds whole, OpenCV decodes
+_LARGEST_SIDE = 2**20  # pixels that OpenCV takes
+_CONVERT = "which cannot be decoded here: convert it"
+_STARTS = (  # of files that are taken for pictures, and what is then wrong with them
+    (b"version https://git-lfs", "not an image (a Git LFS pointer: git lfs pull)"),
+    (b"pk\x03\x04", "not an image (a zip archive)"),
+    (b"\x1f\x8b", "not an image (a gzip archive)"),
+    (b"{", "not an image (JSON)"),
+    (b"<!doctype html", "not an image (an HTML page)"),
+    (b"<html", "not an image (an HTML page)"),
+    (b"<svg", f"an SVG drawing, {_CONVERT}"),
+    (b"%pdf", f"a PDF, {_CONVERT}"),
+    (b"8bps", f"a PSD picture, {_CONVERT}"),
+    (b"\xff\xd8\xff", "broken (a JPEG that cannot be decoded)"),
+    (b"\x89png", "broken (a PNG that cannot be decoded)"),
+    (b"gif8", "broken (a GIF that cannot be decoded)"),
+    (b"riff", "broken (a WebP that cannot be decoded)"),
+    (b"ii*\0", "a TIFF that cannot be decoded here: convert it"),
+    (b"mm\0*", "a TIFF that cannot be decoded here: convert it"),
+)
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
 def is_picture(name: str) -> bool:
@@ -164,7 +186,8 @@ def read_picture(path: Path) -> tuple[bytes, str]:
     """Return the bytes of a picture's file, and why there are none."""
     try:
         if not path.is_file():
-            return b"", "not a file" if path.exists() else "missing"
+            dangling = " (a link that leads nowhere)" if path.is_symlink() else ""
+            return b"", "not a file" if path.exists() else f"missing{dangling}"
         data = path.read_bytes()
     except OSError as error:
         return b"", f"cannot be read ({error.strerror})"
@@ -174,7 +197,8 @@ def read_picture(path: Path) -> tuple[bytes, str]:
 def opened(data: bytes, side: int) -> tuple[Image.Image | None, str]:
     """Return a picture as Pillow decodes it, None where only OpenCV can, and what is wrong with it.
 
-    Pillow refuses a stream that ends early, where OpenCV would fill the rest with grey. A JPEG is
+    Pillow refuses a stream that ends early, where OpenCV may fill the rest with grey; OpenCV, which
+    decodes for training, has the last word on what Pillow's word is not enough for. A JPEG is
     decoded at the smallest size of at least `side` pixels, and an eighth, that the format offers.
     """
     picture = None
@@ -183,13 +207,13 @@ def opened(data: bytes, side: int) -> tuple[Image.Image | None, str]:
         eighth = max(side, picture.width // 8), max(side, picture.height // 8)
         picture.draft("RGB", eighth)
         picture.load()
-        if picture.format in _CHECKED_BY_PILLOW:
+        if picture.format in _CHECKED_BY_PILLOW and _is_regular(picture, data):
             return picture, ""
     except (UnidentifiedImageError, Image.DecompressionBombError):
         picture = None  # of a format, or a size, that OpenCV may know
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
         text = str(error) or type(error).__name__
-        known = "truncated" in text
+        known = "truncated" in text.lower()
         return None, "truncated" if known else f"broken ({' '.join(text.split())[:60]})"
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
         return None, f"broken ({type(error).__name__})"
@@ -197,4 +221,46 @@ def opened(data: bytes, side: int) -> tuple[Image.Image | None, str]:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # a header that promises billions of pixels
         return None, "too large to be decoded"
-    return picture, "" if decoded is not None else "not an image"
+    return picture, "" if decoded is not None else _refusal(picture, data)
+
+
+def _is_regular(picture: Image.Image, data: bytes) -> bool:
+    """Whether OpenCV is sure to decode a JPEG or PNG that Pillow has decoded.
+
+    It refuses very long sides, and a PNG with a wrong checksum or no end, where Pillow looks away.
+    """
+    if picture.format != "PNG":
+        return True  # JPEG has no longer sides than 65,535
+    return max(picture.size) <= _LARGEST_SIDE and _has_whole_chunks(data)
+
+
+def _has_whole_chunks(png: bytes) -> bool:
+    """Whether every chunk of a PNG up to the last, IEND, has its own checksum."""
+    at, view = 8, memoryview(png)
+    while at + 12 <= len(png):
+        (length,) = struct.unpack_from(">I", png, at)
+        end = at + 8 + length
+        if (
+            end + 4 > len(png)
+            or zlib.crc32(view[at + 4 : end]) != struct.unpack_from(">I", png, end)[0]
+        ):
+            return False
+        if png[at + 4 : at + 8] == b"IEND":
+            return True
+        at = end + 4
+    return False
+
+
+def _refusal(picture: Image.Image | None, data: bytes) -> str:
+    """Say what a file is that OpenCV cannot decode; `picture` where Pillow can."""
+    start = data[:400].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if picture is None and start.startswith(b"<?xml") and b"<svg" in start:
+        return f"an SVG drawing, {_CONVERT}"
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+        return f"a HEIC picture, {_CONVERT}"
+    known = next((reason for first, reason in _STARTS if start.startswith(first)), "")
+    if picture is None:
+        return known or "not an image"
+    if known and picture.mode not in ("I", "F"):
+        return known
+    return f"a {picture.format} picture of mode {picture.mode}, {_CONVERT}"

@@ -46,7 +46,7 @@ def test_a_truncated_jpeg_is_found_wherever_it_ends(tmp_path, share, progressive
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "missing"), (b"", "an empty file"), (b"<html>404</html>", "not an image")],
+    [(None, "missing"), (b"", "an empty file"), (b"<html>404</html>", "not an image (an HTML page)")],
 )
 def test_other_faults(tmp_path, content, reason):
     """Check missing and empty files, and those that are no pictures."""
