@@ -76,7 +76,7 @@ train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED=
 	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT EXECUTOR) $(if $(filter-out 0 no false,$(REFIT)),--refit)
 
 learning-curve: .venv/done $(extra) ## train ARCH on 1/8, 1/4, 1/2 and all rows: RECIPE= SET= SEED="0 1 2" ONLY=0
-	@$(RUN) learning-curve $(call options,ARCH RECIPE SEED SET ONLY)
+	@$(RUN) learning-curve $(call options,ARCH RECIPE SEED SET ONLY NAME)
 
 predict: .venv/done $(extra) ## answers of the newest ensemble, or FROM=run, for DATA=folder: CONFIDENCE= OUT=
 	@$(RUN) predict --comp $(call quoted,COMP) $(foreach name,FROM DATA CONFIDENCE OUT,$(call option,$(name)))

@@ -65,7 +65,8 @@ def learning_curve(
     recipe: Annotated[str, typer.Option(help="experiments/recipes/RECIPE.yaml")] = "baseline",
     seed: Annotated[str, typer.Option(help="several; each trains every size")] = "0 1 2",
     set: Annotated[str, typer.Option(help="'training.epochs=3 image.size=160'")] = "",
-    only: Annotated[str, typer.Option(help="folds that validate")] = "0",
+    only: Annotated[str, typer.Option(help="folds that validate; the first")] = "",
+    name: Annotated[str, typer.Option(help="of the curve")] = "",
     fresh: Fresh = False,
 ) -> None:
     """Train on 1/8, 1/4, 1/2 and all of the rows: what would twice the data bring?"""
@@ -73,5 +74,6 @@ def learning_curve(
     from pipeline.curve import learning_curve as run_curve
 
     seeds, folds = numbers(seed, "SEED"), numbers(only, "ONLY")
-    request = CurveRequest(comp, arch, recipe, set, tuple(seeds), tuple(folds), fresh=fresh)
+    asked = comp, arch, recipe, set, tuple(seeds), tuple(folds)
+    request = CurveRequest(*asked, fresh=fresh, name=name)
     print(parts(report_parts(run_curve(project_here(), request, say))))

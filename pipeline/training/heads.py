@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pipeline.competition import CompetitionData
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 
@@ -105,6 +106,13 @@ class OrderedNetwork(nn.Module):
 def _at_least_float32(x: torch.Tensor) -> torch.Tensor:
     """Sums of logarithms lose too much in the half precisions of autocast."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def is_ordered(data: CompetitionData) -> bool:
+    """Whether the competition knows an order of its classes: it lists them, by themselves or as
+    columns, or they are numbers."""
+    listed = data.competition.classes, data.competition.columns.classes
+    return listed != (None, None) or all(name.isdecimal() for name in data.classes)
 
 
 def check_head(recipe: Recipe, task: str, n_classes: int, ordered: bool) -> None:

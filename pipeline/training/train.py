@@ -21,7 +21,7 @@ from pipeline.folds import (
 from pipeline.training.assemble import Summary, assemble
 from pipeline.training.fold import is_finished, train_fold
 from pipeline.training.gate import check_audit
-from pipeline.training.heads import check_head
+from pipeline.training.heads import check_head, is_ordered
 from pipeline.training.job import FoldJob
 from pipeline.training.refit import Refit
 from pipeline.training.run import Run
@@ -81,20 +81,13 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
     recipes = [_recipe(data, request, a, s) for a in request.arch for s in request.seed]
     for _, recipe in recipes:
         check_weights(recipe)
-        check_head(recipe, data.competition.task, len(data.classes), _is_ordered(data))
+        check_head(recipe, data.competition.task, len(data.classes), is_ordered(data))
     drafted = draft_shared(data)
     check_audit(data, drafted, say)
     _check_drafts(drafted, data, recipes, request)  # whatever is refused leaves nothing behind
     folds = shared_folds(data, say)
     runs = [_run(data, folds, request, *named, say) for named in recipes]
     return [summary for run in runs for summary in _train_run(run, request, say)]
-
-
-def _is_ordered(data: CompetitionData) -> bool:
-    """Whether the competition knows an order of its classes: it lists them, by themselves or as
-    columns, or they are numbers."""
-    listed = data.competition.classes, data.competition.columns.classes
-    return listed != (None, None) or all(name.isdecimal() for name in data.classes)
 
 
 def _check_drafts(

