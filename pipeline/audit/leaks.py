@@ -22,12 +22,14 @@ from pipeline.competition import CompetitionData
 from pipeline.folds import Folds
 
 BLOCKS, WARNS = 0.25, 0.05  # share of the majority's errors that are removed
-BLOCKS_TOGETHER = 0.5  # by all traits, none of which does enough alone
+TOGETHER = 0.5  # by all traits, none of which does enough alone, that is worth a warning
 TOLD = 0.9  # F1 of a class against the rest from which it counts as told
 EXPLAINED = 0.8  # of what the size in bytes tells: the pixels tell it, too
 FOREIGN = 0.05  # overlap of the test rows' values below which a leak stays in the training rows
 _THREADED = 5_000  # rows from which more than one thread is worth its waiting
 HEADERS = ("trait", "accuracy ± SE", "majority", "errors removed", "best class")
+_UNSEEN_ORDER = ("leak-order", "leak-time")  # of tables that are sorted, files in their order
+_UNSEEN_NAMES = ("leak-name", "leak-path")
 _UNNAMED = ("leak-path", "leak-order")  # not hunted through where folders name the classes
 _UNSEEN = (
     "The labels are how these folders are named, so folder, place in the listing and ids that are "
@@ -44,7 +46,8 @@ def leak_findings(
     several labels, each trait is tried on the six that a quick screening finds best; the number of
     all is what its errors are judged by. `block`: beyond 3 standard errors (Bonferroni over traits
     and labels) with a quarter of the majority's errors removed, or a class of 10 rows or more that
-    is told with an F1 of .9. `warn`: beyond 4 with a twentieth. All together block from a half.
+    is told with an F1 of .9. `warn`: beyond 4 with a twentieth. What no network sees, and is common
+    in sound tables, only warns: order and time, and names and folders that the test pictures lack.
     """
     hunt = hunt_of(data, folds)
     test = sample(data.test.ids, np.zeros(len(data.test), int))
@@ -81,9 +84,9 @@ class Judged:
     seen: float | None = None
 
 
-def level_of(score: Score, tests: int, blocks: float = BLOCKS) -> Level:
-    """Return what a score weighs, of so many tests; `blocks`: the share of the errors that does."""
-    if score.removed >= blocks and score.beyond(CERTAIN, tests):
+def level_of(score: Score, tests: int) -> Level:
+    """Return what a score weighs, of so many tests."""
+    if score.removed >= BLOCKS and score.beyond(CERTAIN, tests):
         return "block"
     if score.best_f1 >= TOLD:
         return "block"
@@ -125,12 +128,10 @@ def _finding(data: CompetitionData, hunt: Hunt, one: Judged) -> Finding:
         return Finding(name, "fine", says, table=table)
     found = evidence(one.trait, hunt.rows, hunt.labels[:, one.column], hunt.names[one.column])
     carried, says_carried = _carried(data, one.trait, found)
-    level = one.level
-    if name == "leak-time" and data.competition.folders and carried < FOREIGN:
-        level = "warn"  # unpacked folder by folder, the test pictures apart
+    harmless = name in _UNSEEN_ORDER or (name in _UNSEEN_NAMES and carried < FOREIGN)
     return Finding(
         name,
-        level,
+        "warn" if harmless else one.level,
         f"{title}: tells {what} without a pixel: {_in_words(score)}",
         " ".join([_ADVICE[name], *_seen_too(one), says_carried]),
         count=len(hunt.rows.chosen),
@@ -187,8 +188,8 @@ def _carried(data: CompetitionData, one: Trait, found: Sequence[Evidence]) -> tu
 
 
 def _all_together(hunt: Hunt, judged: Sequence[Judged], tests: int) -> list[Finding]:
-    """Return the finding about all traits but those that pixels explain; where one of them blocks
-    already this is a note, so that what is allowed by name is not blocked by another name."""
+    """Return the finding about all traits but those that pixels explain. It never blocks, so that
+    what is allowed by name is not blocked by another name."""
     traits = [one.trait for one in judged if one.seen is None or one.level == "block"]
     table = [HEADERS, *(_line(one.trait.title, one.score) for one in judged if one.score)]
     if not traits:
@@ -197,12 +198,11 @@ def _all_together(hunt: Hunt, judged: Sequence[Judged], tests: int) -> list[Find
     found = hunt.scores(traits)
     if not found:
         return []
-    levels = {k: level_of(score, tests, BLOCKS_TOGETHER) for k, score in found}
-    order = ("block", "warn", "fine")
-    k, score = min(found, key=lambda f: (order.index(levels[f[0]]), -f[1].removed))
-    level: Level = levels[k]
-    if level != "fine" and any(one.level == level or one.level == "block" for one in judged):
-        level = "note"
+    score = max((one for _, one in found), key=lambda one: one.removed)
+    told = score.removed >= TOGETHER and score.beyond(CERTAIN, tests)
+    level: Level = "fine" if level_of(score, tests) == "fine" else "note"
+    if told and all(one.level == "fine" for one in judged):
+        level = "warn"
     what = f" (label '{score.label}')" if score.label else ""
     says = f"all traits together{what}: {_in_words(score)}"
     why = "" if level == "fine" else "The findings for each kind of trait say where it comes from."
