@@ -94,9 +94,10 @@ def _found_before(
     path: Path, data: CompetitionData, folds: Folds, facts: dict[str, Any]
 ) -> Audit | None:
     """Return the audit that is there, if nothing that decides it has changed."""
-    if not path.exists():
+    try:
+        found = Audit.load(path)
+    except PodiumError:  # not there, or broken: made anew
         return None
-    found = Audit.load(path)
     same = found.data_hash == data.hash and found.folds_hash == folds.hash
     known = {key: found.facts.get(key) for key in facts}
     return found if same and known == facts else None

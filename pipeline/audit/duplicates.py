@@ -115,7 +115,7 @@ def _exact(copies: Copies) -> Finding:
     return Finding(
         "exact-duplicates",
         "warn" if train + test else "fine",
-        f"{train:,} training and {test:,} test pictures have the same bytes as another",
+        f"pictures with the same bytes as another: {train:,} of training, {test:,} of test rows",
         "A picture that comes twice counts twice in the loss and the score. The list "
         "duplicates-exact.txt beside this page leaves one of each: name it under `exclude`.",
         count=train + test,
@@ -132,9 +132,8 @@ def _near(copies: Copies) -> Finding:
     largest = int(sizes.max(initial=0))
     too_large = largest > max(10, 0.05 * copies.known)
     says = (
-        f"{len(near):,} pairs of other bytes differ in at most {distance} of 256 bits; with the "
-        f"exact ones, {int(sizes.sum()):,} pictures in {len(sizes):,} clusters, the largest of "
-        f"{largest:,}"
+        f"pairs of other bytes that differ in at most {distance} of 256 bits: {len(near):,}; with "
+        f"the exact ones they join {int(sizes.sum()):,} pictures, at most {largest:,} in a cluster"
     )
     why = "They share a fold. Look at the pairs: the last ones show whether the distance is right."
     if too_large:
@@ -167,7 +166,7 @@ def _across(copies: Copies) -> Finding:
     return Finding(
         "duplicates-across-folds",
         "block" if pairs else "fine",
-        f"{len(pairs):,} clusters of duplicates have rows in several folds"
+        f"clusters of duplicates with rows in several folds: {len(pairs):,}"
         if pairs
         else "no picture is trained on in a fold that validates its duplicate",
         "The network has seen the picture that it is scored on: every out-of-fold score is too "
@@ -186,7 +185,7 @@ def _in_test(copies: Copies) -> Finding:
     return Finding(
         "duplicates-in-test",
         "warn" if pairs else "fine",
-        f"{rows:,} test pictures are duplicates of training pictures",
+        f"test pictures that are duplicates of training pictures: {rows:,}",
         "The leaderboard is easier than new pictures by so much. Where the rules allow it, their "
         "labels are known; where the two should be apart, tell the host.",
         count=rows,
@@ -201,8 +200,7 @@ def _conflicts(copies: Copies) -> Finding:
     return Finding(
         "conflicting-labels",
         "warn" if pairs else "fine",
-        f"{len(pairs):,} clusters of duplicates have different labels, {same:,} of them with the "
-        "same bytes",
+        f"clusters of duplicates with different labels: {len(pairs):,}, of equal bytes: {same:,}",
         "At least one label of each is wrong, or the pictures differ in what matters. Correct the "
         "table, or leave both out (duplicates-exact.txt does, where the bytes are the same).",
         count=len(pairs),

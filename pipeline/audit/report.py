@@ -33,8 +33,8 @@ def report_parts(project: Project, comp: str, audited: Audited) -> list[Part]:
     if blocking:
         names = ", ".join(finding.name for finding in blocking)
         parts.append(
-            f"{len(blocking)} finding(s) keep make train from starting: mend the data, or where it "
-            f"must be so, allow by name in {yaml}: audit: {{allow: [{names}]}}"
+            f"training does not start before this is mended: {names}; or, where it must be so, say "
+            f"in {yaml}: audit: {{allow: [{names}]}}"
         )
     else:
         parts.append(f"next: make train COMP={comp}, and the page for what is not blocking")

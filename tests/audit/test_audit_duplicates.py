@@ -44,7 +44,7 @@ def test_copies_are_found_where_they_are(tiny):
     found = findings(tiny)
     exact = found["exact-duplicates"]
     assert exact.level == "warn" and exact.count == 8
-    assert "5 training and 3 test pictures" in exact.says
+    assert "5 of training, 3 of test rows" in exact.says
     assert [item["rows"] for item in exact.items] == [
         ["000", "001"],
         ["002", "003"],
