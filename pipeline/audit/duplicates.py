@@ -103,9 +103,12 @@ class Copies:
 
 def duplicate_findings(data: CompetitionData, folds: Folds, looks: np.ndarray) -> list[Finding]:
     """Return the findings on duplicates; looks (n,) are those of training, then test rows."""
-    found = find_duplicates(looks, data.competition.duplicates.distance)
-    copies = Copies(data, folds, looks, found)
-    return [_exact(copies), _near(copies), _across(copies), _in_test(copies), _conflicts(copies)]
+    distance = data.competition.duplicates.distance
+    copies = Copies(data, folds, looks, find_duplicates(looks, distance))
+    # Two training rows that only a test picture joins may lie in two folds.
+    known = looks[: len(data.train)]
+    trained = Copies(data, folds, known, find_duplicates(known, distance))
+    return [_exact(copies), _near(copies), _across(trained), _in_test(copies), _conflicts(trained)]
 
 
 def _exact(copies: Copies) -> Finding:
@@ -156,7 +159,7 @@ def _across(copies: Copies) -> Finding:
     fold, group, apart = copies.folds.fold, copies.folds.group, copies.data.train.train_only
 
     def leaks(i: int, j: int) -> bool:
-        if max(i, j) >= copies.known or fold[i] == fold[j]:
+        if fold[i] == fold[j]:
             return False
         tied = group is not None and group[i] == group[j]
         return not (tied and (apart[i] or apart[j]))  # then left out of that fold's training
@@ -194,8 +197,8 @@ def _in_test(copies: Copies) -> Finding:
 
 
 def _conflicts(copies: Copies) -> Finding:
-    known, labels = copies.known, copies.labels
-    pairs = copies.nearest(lambda i, j: max(i, j) < known and labels[i] != labels[j])
+    labels = copies.labels
+    pairs = copies.nearest(lambda i, j: labels[i] != labels[j])
     same = sum(apart < 0 for apart, _, _ in pairs)
     return Finding(
         "conflicting-labels",

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from pipeline.audit.duplicates import duplicate_findings, spare_rows
@@ -72,6 +73,25 @@ def test_copies_across_folds_block(tiny):
     assert found.items[0]["places"] == [f"fold {folds.fold[i]}" for i in (0, apart)]
     make_shared(tiny.data, fresh=True)
     assert findings(tiny)["duplicates-across-folds"].level == "fine"
+
+
+def test_a_test_picture_between_two_joins_no_training_rows(tiny):
+    """Check that rows which are near a test picture and not each other are dealt as they are."""
+    data = tiny.data
+    folds = draft_shared(data)
+    apart = next(i for i in range(1, 42) if folds.fold[i] != folds.fold[0])
+    looks = competition_looks(data)
+    for place, bits in ((0, 0), (42, 8), (apart, 16)):  # the first test row lies in between
+        code = np.zeros(256, np.uint8)
+        code[:bits] = 1
+        looks["dhash"][place] = np.packbits(code)
+    found = {f.name: f for f in duplicate_findings(data, folds, looks)}
+    assert found["duplicates-in-test"].count == 1
+    assert found["duplicates-across-folds"].level == found["conflicting-labels"].level == "fine"
+    looks["dhash"][apart] = looks["dhash"][42]
+    looks["dhash"][42] = ~looks["dhash"][42]
+    found = {f.name: f for f in duplicate_findings(data, folds, looks)}
+    assert found["duplicates-across-folds"].level == "block"
 
 
 def test_a_hold_out_is_looked_at_too(tiny):
