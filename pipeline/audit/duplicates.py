@@ -13,6 +13,7 @@ from pipeline.folds import Folds
 from pipeline.images.duplicates import Duplicates, find_duplicates
 
 SHOWN = 60  # pairs listed for a finding
+SURE = 0.99  # correlation of the colours from which near-duplicates are surely the same picture
 LOOKED_AT = 60  # rows of a cluster among which its nearest pairs are looked for
 Related = Callable[[int, int], bool]
 
@@ -84,7 +85,7 @@ class Copies:
             "labels": labels,
             "places": places,
             "distance": max(apart, 0),
-            "title": f"{what}, colours {self._alike(i, j):.0%} alike",
+            "title": f"{what}, colours {self.alike(i, j):.0%} alike",
         }
 
     def _place(self, row: int) -> str:
@@ -93,7 +94,7 @@ class Copies:
         fold = int(self.folds.fold[row])
         return f"fold {fold}" if fold >= 0 else {-1: "train only", -2: "local test"}[fold]
 
-    def _alike(self, i: int, j: int) -> float:
+    def alike(self, i: int, j: int) -> float:
         """Return the correlation of the two thumbnails, 0 where it is negative."""
         thumbs = self.looks["thumb"][[i, j]].reshape(2, -1).astype(float)
         thumbs -= thumbs.mean(axis=1, keepdims=True)
@@ -199,11 +200,12 @@ def _in_test(copies: Copies) -> Finding:
 def _conflicts(copies: Copies) -> Finding:
     labels = copies.labels
     pairs = copies.nearest(lambda i, j: labels[i] != labels[j])
-    same = sum(apart < 0 for apart, _, _ in pairs)
+    same = sum(apart < 0 or copies.alike(i, j) >= SURE for apart, i, j in pairs)
     return Finding(
         "conflicting-labels",
-        "warn" if pairs else "fine",
-        f"clusters of duplicates with different labels: {len(pairs):,}, of equal bytes: {same:,}",
+        "warn" if same else "note" if pairs else "fine",
+        f"clusters of duplicates with different labels: {len(pairs):,}, of the same bytes or colours "
+        f"as well: {same:,}",
         "At least one label of each is wrong, or the pictures differ in what matters. Correct the "
         "table, or leave both out (duplicates-exact.txt does, where the bytes are the same).",
         count=len(pairs),
