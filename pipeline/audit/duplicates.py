@@ -204,8 +204,8 @@ def _conflicts(copies: Copies) -> Finding:
     return Finding(
         "conflicting-labels",
         "warn" if same else "note" if pairs else "fine",
-        f"clusters of duplicates with different labels: {len(pairs):,}, of the same bytes or colours "
-        f"as well: {same:,}",
+        f"clusters of duplicates with different labels: {len(pairs):,}, surely the same picture: "
+        f"{same:,}",
         "At least one label of each is wrong, or the pictures differ in what matters. Correct the "
         "table, or leave both out (duplicates-exact.txt does, where the bytes are the same).",
         count=len(pairs),
