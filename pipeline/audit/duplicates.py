@@ -1,105 +1,16 @@
 """Findings on pictures that come more than once: which, where, and with which labels."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import combinations
+from collections.abc import Iterator
 
 import numpy as np
 
 from pipeline.artifacts.findings import Finding
+from pipeline.audit.copies import SHOWN, Copies
 from pipeline.competition import CompetitionData
 from pipeline.folds import Folds
-from pipeline.images.duplicates import Duplicates, find_duplicates
+from pipeline.images.duplicates import find_duplicates
 
-SHOWN = 60  # pairs listed for a finding
 SURE = 0.99  # correlation of the colours from which near-duplicates are surely the same picture
-LOOKED_AT = 60  # rows of a cluster among which its nearest pairs are looked for
-Related = Callable[[int, int], bool]
-
-
-@dataclass(frozen=True)
-class Copies:
-    """The duplicates among training, then test rows, beside folds, labels and looks."""
-
-    data: CompetitionData
-    folds: Folds
-    looks: np.ndarray
-    found: Duplicates
-
-    @property
-    def known(self) -> int:
-        """How many of the rows are training rows."""
-        return len(self.data.train)
-
-    @cached_property
-    def ids(self) -> list[str]:
-        return [*self.data.train.ids.tolist(), *self.data.test.ids.tolist()]
-
-    @cached_property
-    def labels(self) -> list[str]:
-        """The labels of the training rows as a reader wants them."""
-        names, given = np.asarray(self.data.classes, object), self.data.labels
-        if given.ndim == 1:
-            return names[given].tolist()
-        return [", ".join(names[row > 0]) or "none" for row in given]
-
-    @cached_property
-    def clusters(self) -> list[np.ndarray]:
-        """The rows of every cluster of several, as arrays."""
-        order = np.argsort(self.found.cluster, kind="stable")
-        ends = np.flatnonzero(np.diff(self.found.cluster[order])) + 1
-        return [rows for rows in np.split(order, ends) if len(rows) > 1]
-
-    def distance(self, i: int, j: int) -> int:
-        codes = self.looks["dhash"]
-        return int(np.bitwise_count(codes[i] ^ codes[j]).sum())
-
-    def nearest(self, related: Related) -> list[tuple[int, int, int]]:
-        """Return (distance, i, j) of the nearest pair in each cluster that has a related one."""
-        pairs = []
-        for rows in self.clusters:
-            found = [
-                (self._apart(i, j), i, j)
-                for i, j in combinations(sorted(rows[:LOOKED_AT].tolist()), 2)
-                if related(i, j)
-            ]
-            if found:
-                pairs.append(min(found))
-        return sorted(pairs)
-
-    def _apart(self, i: int, j: int) -> int:
-        """Return -1 for the same bytes, else the distance."""
-        return -1 if self.found.exact[i] == self.found.exact[j] else self.distance(i, j)
-
-    def items(self, pairs: Sequence[tuple[int, int, int]]) -> list[dict]:
-        return [self._item(*pair) for pair in pairs[:SHOWN]]
-
-    def _item(self, apart: int, i: int, j: int) -> dict:
-        what = "the same bytes" if apart < 0 else f"{apart} of 256 bits differ"
-        rows = [self.ids[i], self.ids[j]]
-        labels = [self.labels[k] if k < self.known else "" for k in (i, j)]
-        places = [self._place(k) for k in (i, j)]
-        return {
-            "rows": rows,
-            "labels": labels,
-            "places": places,
-            "distance": max(apart, 0),
-            "title": f"{what}, colours {self.alike(i, j):.0%} alike",
-        }
-
-    def _place(self, row: int) -> str:
-        if row >= self.known:
-            return "test"
-        fold = int(self.folds.fold[row])
-        return f"fold {fold}" if fold >= 0 else {-1: "train only", -2: "local test"}[fold]
-
-    def alike(self, i: int, j: int) -> float:
-        """Return the correlation of the two thumbnails, 0 where it is negative."""
-        thumbs = self.looks["thumb"][[i, j]].reshape(2, -1).astype(float)
-        thumbs -= thumbs.mean(axis=1, keepdims=True)
-        norms = np.sqrt((thumbs**2).sum(axis=1))
-        return max(0.0, float(thumbs[0] @ thumbs[1] / max(norms[0] * norms[1], 1e-9)))
 
 
 def duplicate_findings(data: CompetitionData, folds: Folds, looks: np.ndarray) -> list[Finding]:
@@ -123,7 +34,7 @@ def _exact(copies: Copies) -> Finding:
         "A picture that comes twice counts twice in the loss and the score. The list "
         "duplicates-exact.txt beside this page leaves one of each: name it under `exclude`.",
         count=train + test,
-        items=copies.items(copies.nearest(lambda i, j: exact[i] == exact[j])),
+        items=copies.items(copies.same_bytes()),
     )
 
 
@@ -160,12 +71,10 @@ def _across(copies: Copies) -> Finding:
     fold, group, apart = copies.folds.fold, copies.folds.group, copies.data.train.train_only
 
     def leaks(i: int, j: int) -> bool:
-        if fold[i] == fold[j]:
-            return False
         tied = group is not None and group[i] == group[j]
         return not (tied and (apart[i] or apart[j]))  # then left out of that fold's training
 
-    pairs = copies.nearest(leaks)
+    pairs = copies.nearest(fold, leaks)
     yaml = copies.data.project.shown(copies.data.project.competition(copies.data.competition.name))
     return Finding(
         "duplicates-across-folds",
@@ -184,7 +93,8 @@ def _across(copies: Copies) -> Finding:
 
 def _in_test(copies: Copies) -> Finding:
     known = copies.known
-    pairs = copies.nearest(lambda i, j: i < known <= j)
+    table = np.arange(len(copies.looks)) >= known
+    pairs = copies.nearest(table, lambda i, j: True)
     rows = sum(int((rows >= known).sum()) for rows in copies.clusters if rows.min() < known)
     return Finding(
         "duplicates-in-test",
@@ -198,8 +108,8 @@ def _in_test(copies: Copies) -> Finding:
 
 
 def _conflicts(copies: Copies) -> Finding:
-    labels = copies.labels
-    pairs = copies.nearest(lambda i, j: labels[i] != labels[j])
+    said = np.unique(copies.labels, return_inverse=True)[1].ravel()
+    pairs = copies.nearest(said, lambda i, j: True)
     same = sum(apart < 0 or copies.alike(i, j) >= SURE for apart, i, j in pairs)
     return Finding(
         "conflicting-labels",

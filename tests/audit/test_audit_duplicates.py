@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.audit.duplicates import duplicate_findings, spare_rows
-from pipeline.folds import draft_shared, make_shared
+from pipeline.folds import Folds, draft_shared, make_shared
 from pipeline.images.duplicates import competition_looks
 
 
@@ -112,6 +112,21 @@ def test_train_only_copies_of_one_group_do_not_block(tiny):
     assert findings(tiny)["duplicates-across-folds"].level == "fine"
     tiny.configure(duplicates={"group": False})
     assert findings(tiny)["duplicates-across-folds"].level == "block"
+
+
+def test_the_odd_row_of_a_large_cluster_is_found(make_tiny):
+    """Check that of 100 copies the one in another fold, with another label, is found."""
+    tiny = make_tiny(rows=120, images=True)
+    copied(tiny, [(0, i) for i in range(1, 100)])
+    labelled(tiny, dict.fromkeys(range(100), "cat") | {97: "owl"})
+    data, looks = tiny.data, competition_looks(tiny.data)
+    fold = np.zeros(120, np.int64)
+    fold[[98, *range(100, 120)]] = 1
+    folds = Folds(data.train.ids, fold, None, "", {})
+    found = {f.name: f for f in duplicate_findings(data, folds, looks)}
+    assert found["duplicates-across-folds"].count == found["conflicting-labels"].count == 1
+    assert "098" in found["duplicates-across-folds"].items[0]["rows"]
+    assert "097" in found["conflicting-labels"].items[0]["rows"]
 
 
 def test_the_distance_of_the_yaml_counts(tiny):
