@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from pipeline.competition import CompetitionData
-from pipeline.competition.pictures import fault, quiet
+from pipeline.competition.faults import fault, quiet
 from pipeline.errors import PodiumError
 from pipeline.images.decode import REDUCING_GAP
 from pipeline.images.encoded import read_encoded

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts.files import write_text
-from pipeline.competition.pictures import faults
+from pipeline.competition.faults import faults
 from pipeline.competition.rows import Rows
 from pipeline.competition.sources import Reader
 from pipeline.config.competition import Competition

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from pipeline.artifacts.files import write_text
 from pipeline.artifacts.hashing import json_hash
 from pipeline.competition import CompetitionData, load_data
-from pipeline.competition.pictures import faults, is_picture
+from pipeline.competition.faults import faults
+from pipeline.competition.pictures import is_picture
 from pipeline.config.project import Project
 from pipeline.config.recipe import Image
 from pipeline.deploy.answers import (

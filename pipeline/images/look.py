@@ -15,7 +15,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from pipeline.competition.pictures import opened, read_picture
+from pipeline.competition.faults import opened, read_picture
 
 LOOK = np.dtype(
     [

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pipeline.artifacts.files import write_with
 from pipeline.artifacts.hashing import stable_int
 from pipeline.artifacts.locks import lock
-from pipeline.competition.pictures import quiet
+from pipeline.competition.faults import quiet
 from pipeline.images.look import LOOK, look
 
 SAVE_SECONDS = 30.0  # between saves: what a kill costs

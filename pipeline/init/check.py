@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.competition import CompetitionData, Rows, read_data
-from pipeline.competition.pictures import fault
+from pipeline.competition.faults import fault
 from pipeline.config.competition import Competition, parse_competition
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError

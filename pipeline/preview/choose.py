@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts.hashing import stable_int
-from pipeline.competition.pictures import faults
+from pipeline.competition.faults import faults
 
 ROUNDS = 20  # of replacing pictures that turn out to be missing or broken
 

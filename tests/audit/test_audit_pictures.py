@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from pipeline.artifacts.findings import Audit
 from pipeline.audit.pictures import EXAMPLES, LISTED, picture_findings
-from pipeline.competition.pictures import fault, quiet
+from pipeline.competition.faults import fault, quiet
 from pipeline.errors import PodiumError
 from pipeline.images.decode import decode
 from pipeline.images.duplicates import competition_looks

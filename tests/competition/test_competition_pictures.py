@@ -8,7 +8,8 @@ from PIL import Image
 
 from pipeline.competition import require_pictures
 from pipeline.competition.absent import COLUMNS, list_path
-from pipeline.competition.pictures import SUFFIXES, Shelf, fault, faults, walk
+from pipeline.competition.faults import fault, faults
+from pipeline.competition.pictures import SUFFIXES, Shelf, walk
 from pipeline.errors import PodiumError
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
@@ -46,7 +47,11 @@ def test_a_truncated_jpeg_is_found_wherever_it_ends(tmp_path, share, progressive
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "missing"), (b"", "an empty file"), (b"<html>404</html>", "not an image (an HTML page)")],
+    [
+        (None, "missing"),
+        (b"", "an empty file"),
+        (b"<html>404</html>", "not an image (an HTML page)"),
+    ],
 )
 def test_other_faults(tmp_path, content, reason):
     """Check missing and empty files, and those that are no pictures."""

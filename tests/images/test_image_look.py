@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.competition.pictures import fault, quiet
+from pipeline.competition.faults import fault, quiet
 from pipeline.errors import PodiumError
 from pipeline.images import looks as looks_module
 from pipeline.images.decode import decode
