@@ -177,10 +177,14 @@ def _look_at_pixels(told: np.ndarray, data: bytes, picture: Image.Image | None) 
     told["dhash"] = np.packbits(imagehash.dhash(colours, hash_size=HASH_SIDE).hash)
     seen = colours.resize((_SEEN_SIDE, _SEEN_SIDE), Image.Resampling.BOX, reducing_gap=2.0)
     told["thumb"] = np.asarray(seen.resize((8, 8), Image.Resampling.BOX))
-    pixels = np.asarray(seen, np.float32)
-    told["mean"], told["std"] = pixels.mean(axis=(0, 1)), pixels.std(axis=(0, 1))
-    told["grey"] = grey or float(np.ptp(pixels, axis=2).max()) <= _GREY
-    told["sharpness"] = cv2.Laplacian(pixels.mean(axis=2), cv2.CV_32F).std()
+    pixels = np.asarray(seen)  # OpenCV's sums of small pictures are ten times faster than numpy's
+    mean, std = cv2.meanStdDev(pixels)
+    told["mean"], told["std"] = mean.ravel(), std.ravel()
+    channels = cv2.split(pixels)
+    apart = max(cv2.absdiff(channels[i], channels[i - 1]).max() for i in range(3))
+    told["grey"] = grey or apart <= _GREY
+    greys = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    told["sharpness"] = cv2.meanStdDev(cv2.Laplacian(greys, cv2.CV_32F))[1].item()
     return ""
 
 

@@ -17,7 +17,7 @@ from pipeline.competition.faults import quiet
 from pipeline.images.look import LOOK, look
 
 SAVE_SECONDS = 30.0  # between saves: what a kill costs
-_FORMAT = 2  # raise it when a look tells something else
+_FORMAT = 3  # raise it when a look tells something else
 
 
 def looks_of(paths: Sequence[Path], kept: Path) -> np.ndarray:
