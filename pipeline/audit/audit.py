@@ -14,6 +14,7 @@ from pipeline.artifacts.findings import Audit, Finding
 from pipeline.artifacts.locks import lock
 from pipeline.audit.classes import class_findings
 from pipeline.audit.duplicates import duplicate_findings, spare_rows
+from pipeline.audit.groups import group_findings
 from pipeline.audit.leaks import leak_findings
 from pipeline.audit.likeness import likeness_findings
 from pipeline.audit.page import write_page
@@ -84,6 +85,7 @@ def _findings(data: CompetitionData, folds: Folds, looks: np.ndarray, say: Say) 
     return [
         *picture_findings(data, looks),
         *duplicate_findings(data, folds, looks),
+        *group_findings(data),
         *class_findings(data, folds),
         *leak_findings(data, folds, looks, say),
         *likeness_findings(data, looks, data.project.cache, say, folds.group),
