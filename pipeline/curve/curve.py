@@ -20,6 +20,7 @@ from pipeline.curve.result import Result, perfect_score, publish
 from pipeline.curve.study import Point, Study
 from pipeline.errors import Busy, PodiumError
 from pipeline.folds import draft_shared
+from pipeline.training.gate import check_audit
 from pipeline.training.heads import check_head, is_ordered
 from pipeline.training.train import shared_folds
 from pipeline.training.zoo import build_model, check_arch, check_weights
@@ -53,6 +54,7 @@ def learning_curve(project: Project, request: CurveRequest, say: Say) -> Curve:
     if data.absent:
         say(absent_sentence(project, request.comp, data.absent, data.competition.missing_images))
     study = _study(data, request)
+    check_audit(data, study.folds, say)
     folds = _folds(study, request)
     plan = make_plan(study, request.seeds, folds, request.steps)
     perfect_score(study, folds)  # a metric that is undefined on these rows is named before work
