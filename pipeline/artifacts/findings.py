@@ -10,6 +10,15 @@ from pipeline.errors import PodiumError
 
 Level = Literal["block", "warn", "note", "fine"]
 LEVELS: tuple[Level, ...] = ("block", "warn", "note", "fine")
+MAY_BLOCK = (  # the findings that can keep training from starting, and can be allowed
+    "unreadable-pictures",
+    "duplicates-across-folds",
+    "leak-name",
+    "leak-path",
+    "leak-bytes",
+    "leak-dimensions",
+    "leak-compression",
+)
 _REMEDY = "make audit writes it anew"
 
 
@@ -32,6 +41,12 @@ class Finding:
     depends: Literal["data", "folds"] = "data"
     items: Sequence[dict[str, Any]] = field(default_factory=list)
     table: Sequence[Sequence[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS or not isinstance(self.says, str):
+            raise ValueError(f"{self.name}: not a level and a sentence: {self.level}, {self.says}")
+        if self.level == "block" and self.name not in MAY_BLOCK:
+            raise ValueError(f"{self.name} must not block: MAY_BLOCK does not name it")
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,7 @@ class Audit:
         content = read_object(path, keys, _REMEDY)
         try:
             findings = [Finding(**one) for one in content["findings"]]
-        except TypeError:
+            dict(content["facts"])
+        except (TypeError, ValueError):
             raise PodiumError(f"{path}: not the findings of an audit; {_REMEDY}") from None
         return cls(*(content[key] for key in keys[:3]), findings, content["facts"])

@@ -22,13 +22,12 @@ from pipeline.audit.pictures import picture_findings
 from pipeline.competition import CompetitionData, load_data
 from pipeline.competition.sources import Reader
 from pipeline.config.project import Project
-from pipeline.errors import PodiumError, nearest
+from pipeline.errors import PodiumError
 from pipeline.folds import Folds, draft_shared
 from pipeline.images.duplicates import competition_looks
 from pipeline.training.gate import audited_settings
 
 Say = Callable[[str], None]
-VERSION = 1  # raise it when an audit finds something else in the same data
 
 
 @dataclass(frozen=True)
@@ -61,20 +60,17 @@ def audit(project: Project, comp: str, say: Say, *, fresh: bool = False) -> Audi
         if found is None:
             found = Audit(comp, data.hash, folds.hash, _findings(data, folds, looks, say), facts)
             found = replace(found, facts=facts | {"made": _now()})
-            lists = _write_lists(json.parent, data, looks)
-            found.save(json)
-        else:
-            lists = tuple(path for path in _list_paths(json.parent) if path.exists())
-        allowed = _allowed(data, found)
+            _write_lists(json.parent, data, looks)
         page = json.with_suffix(".html")
-        write_page(page, found, data, allowed)
-    return Audited(found, made, allowed, json, page, lists)
+        write_page(page, found, data, data.competition.audit.allow)
+        found.save(json)  # last: what is there is complete
+    lists = tuple(path for path in _list_paths(json.parent) if path.exists())
+    return Audited(found, made, data.competition.audit.allow, json, page, lists)
 
 
 def facts_of(data: CompetitionData, looks: np.ndarray) -> dict[str, Any]:
     """Return what else decides the findings: settings, the files themselves, this code."""
     return {
-        "version": VERSION,
         **audited_settings(data.competition),
         "pictures": hashlib.sha256(looks.tobytes()).hexdigest()[:16],
         "rows": [len(data.train), len(data.test)],
@@ -105,39 +101,22 @@ def _found_before(
     return found if same and known == facts else None
 
 
-def _allowed(data: CompetitionData, found: Audit) -> tuple[str, ...]:
-    """Return what the YAML allows; a name that no finding has is refused."""
-    names = [finding.name for finding in found.findings]
-    for name in data.competition.audit.allow:
-        if name not in names:
-            yaml = data.project.shown(data.project.competition(data.competition.name))
-            raise PodiumError(
-                f"{yaml}: audit.allow: no finding is called {name!r}"
-                f"{nearest(name, names) or '; there are: ' + ', '.join(names)}"
-            )
-    return data.competition.audit.allow
-
-
 def _list_paths(folder: Path) -> tuple[Path, Path]:
     return folder / "duplicates-exact.txt", folder / "duplicates-near.txt"
 
 
-def _write_lists(folder: Path, data: CompetitionData, looks: np.ndarray) -> tuple[Path, ...]:
-    """Write which training rows `exclude` may leave out; a list that would be empty is removed, one
-    that `exclude` names is left alone."""
-    exact, near = _list_paths(folder)
-    distance = data.competition.duplicates.distance
-    asked = {exact: None} if distance is None else {exact: None, near: distance}
-    in_use = Reader(data.project, data.competition).exclude_path()
-    for path in (exact, near):
-        if path == in_use:
-            continue  # rows that it leaves out are not seen any more, and must stay out
-        ids = spare_rows(data, looks, asked[path]) if path in asked else []
+def _write_lists(folder: Path, data: CompetitionData, looks: np.ndarray) -> None:
+    """Write which training rows `exclude` may leave out; a list that would be empty is removed."""
+    paths, distance = _list_paths(folder), data.competition.duplicates.distance
+    if Reader(data.project, data.competition).exclude_path() in paths:
+        return  # the rows that it leaves out are not seen here, and must stay out
+    for path, bits in zip(paths, (None, distance), strict=True):
+        looked = path == paths[0] or distance is not None
+        ids = spare_rows(data, looks, bits) if looked else []
         if ids:
             write_text(path, "".join(f"{name}\n" for name in ids))
         else:
             path.unlink(missing_ok=True)
-    return tuple(path for path in (exact, near) if path.exists())
 
 
 def _now() -> str:

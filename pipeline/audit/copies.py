@@ -11,7 +11,7 @@ from pipeline.competition import CompetitionData
 from pipeline.folds import Folds
 from pipeline.images.duplicates import Duplicates
 
-SHOWN = 60  # pairs listed for a finding
+SHOWN = 48  # pairs listed for a finding
 LOOKED_AT = 60  # rows of a cluster among which its nearest pairs are looked for
 Related = Callable[[int, int], bool]
 

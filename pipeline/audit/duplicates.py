@@ -1,5 +1,6 @@
 """Findings on pictures that come more than once: which, where, and with which labels."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -32,7 +33,8 @@ def _exact(copies: Copies) -> Finding:
         "warn" if train + test else "fine",
         f"pictures with the same bytes as another: {train:,} of training, {test:,} of test rows",
         "A picture that comes twice counts twice in the loss and the score. The list "
-        "duplicates-exact.txt beside this page leaves one of each: name it under `exclude`.",
+        "duplicates-exact.txt beside this page leaves one of each, of the label that most of them "
+        "have, and none where no label leads: name it under `exclude`.",
         count=train + test,
         items=copies.items(copies.same_bytes()),
     )
@@ -43,14 +45,17 @@ def _near(copies: Copies) -> Finding:
     if distance is None:
         says = "not looked for (duplicates.distance is null)"
         return Finding("near-duplicates", "note", says)
-    sizes = copies.found.sizes(np.ones(len(copies.looks), bool))
-    largest = int(sizes.max(initial=0))
-    too_large = largest > max(10, 0.05 * copies.known)
+    joined = np.isin(copies.found.cluster, copies.found.cluster[near.first])
+    several = copies.found.cluster[np.unique(copies.found.exact, return_index=True)[1]]
+    counts = np.bincount(several)  # pictures of different bytes in each cluster
+    largest = int(counts.max(initial=0)) if len(near) else 0
+    too_large = largest > max(10, 0.05 * len(copies.looks))
     says = (
-        f"pairs of other bytes that differ in at most {distance} of 256 bits: {len(near):,}; with "
-        f"the exact ones they join {int(sizes.sum()):,} pictures, at most {largest:,} in a cluster"
+        f"pairs of other bytes that differ in at most {distance} of 256 bits: {len(near):,}; they "
+        f"join {int(joined.sum()):,} pictures, at most {largest:,} different ones in a cluster"
     )
-    why = "They share a fold. Look at the pairs: the last ones show whether the distance is right."
+    why = "make folds keeps them together. " if copies.data.competition.duplicates.group else ""
+    why += "Look at the pairs: the last ones show whether the distance is right."
     if too_large:
         why += (
             " A cluster this large leaves little to deal: plain pictures look alike to a dHash; "
@@ -58,11 +63,11 @@ def _near(copies: Copies) -> Finding:
         )
     bits = np.bincount(near.distance, minlength=distance + 1)
     table = [["bits that differ", "pairs"], *([str(d), f"{n:,}"] for d, n in enumerate(bits))]
-    pairs = [
-        tuple(map(int, one)) for one in zip(near.distance, near.first, near.second, strict=True)
-    ]
+    places = np.unique(np.linspace(0, max(len(near) - 1, 0), SHOWN).astype(int))[: len(near)]
+    shown = near.take(places)
+    columns = (shown.distance.tolist(), shown.first.tolist(), shown.second.tolist())
     level = "warn" if too_large else "note" if len(near) else "fine"
-    items = copies.items(sorted(pairs[:: max(1, len(pairs) // SHOWN)]))
+    items = copies.items(list(zip(*columns, strict=True)))
     return Finding("near-duplicates", level, says, why, len(near), items=items, table=table)
 
 
@@ -126,7 +131,7 @@ def _conflicts(copies: Copies) -> Finding:
 def spare_rows(data: CompetitionData, looks: np.ndarray, distance: int | None) -> list[str]:
     """Return the ids of training rows that `exclude` may leave out, so that one row of each cluster
     of duplicates stays: that of the most pixels, the first of equal ones. Of rows with the same
-    bytes and different labels none stays, since none can be trusted."""
+    bytes and different labels, the label of most of them is taken; none stays where none leads."""
     looks = looks[: len(data.train)]
     found = find_duplicates(looks, distance)
     copies = Copies(data, _no_folds(data), looks, found)
@@ -136,12 +141,22 @@ def spare_rows(data: CompetitionData, looks: np.ndarray, distance: int | None) -
 def _spare(copies: Copies) -> Iterator[int]:
     pixels = copies.looks["width"].astype(np.int64) * copies.looks["height"]
     for rows in copies.clusters:
-        said: dict[int, set[str]] = {}
-        for row in rows.tolist():
-            said.setdefault(int(copies.found.exact[row]), set()).add(copies.labels[row])
-        sound = [r for r in rows.tolist() if len(said[int(copies.found.exact[r])]) == 1]
-        kept = max(sound, key=lambda r: (pixels[r], -r), default=None)
+        sound = _sound(copies, rows)
+        kept = max(sound, key=lambda row: (pixels[row], -row), default=None)
         yield from (row for row in rows.tolist() if row != kept)
+
+
+def _sound(copies: Copies, rows: np.ndarray) -> list[int]:
+    """Return those of the rows whose label most rows of the same bytes have."""
+    said: dict[int, Counter[str]] = {}
+    for row in rows.tolist():
+        said.setdefault(int(copies.found.exact[row]), Counter())[copies.labels[row]] += 1
+    leading = {}
+    for exact, labels in said.items():
+        first, *others = labels.most_common(2)
+        if not others or others[0][1] < first[1]:
+            leading[exact] = first[0]
+    return [r for r in rows.tolist() if leading.get(int(copies.found.exact[r])) == copies.labels[r]]
 
 
 def _no_folds(data: CompetitionData) -> Folds:

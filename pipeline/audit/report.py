@@ -8,7 +8,7 @@ Part = str | tuple[list[str], list[list[str]]]  # a sentence, or a table: header
 
 
 def report_parts(project: Project, comp: str, audited: Audited) -> list[Part]:
-    """Return the findings that are none too fine, worst first, and what to do about them."""
+    """Return what was found, worst first, and what to do about it."""
     audit, blocking = audited.audit, audited.blocking
     found = sorted(audit.findings, key=lambda f: LEVELS.index(f.level))
     fine = [finding.name for finding in found if finding.level == "fine"]
@@ -37,5 +37,5 @@ def report_parts(project: Project, comp: str, audited: Audited) -> list[Part]:
             f"in {yaml}: audit: {{allow: [{names}]}}"
         )
     else:
-        parts.append(f"next: make train COMP={comp}, and the page for what is not blocking")
+        parts.append(f"next: read the page, then make folds COMP={comp}")
     return parts

@@ -99,7 +99,8 @@ class Reader:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise PodiumError(
-                f"{path}: cannot be read ({error}); put it there or mend `exclude` in {self.yaml}"
+                f"{path}: cannot be read ({error}); put it there, or there from the project's "
+                f"root, or mend `exclude` in {self.yaml}"
             ) from None
         rows = {line.strip(): row for row, line in enumerate(lines, start=1) if line.strip()}
         if rows.get(self.competition.columns.id) == 1:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.artifacts.findings import MAY_BLOCK
 from pipeline.config.project import Project
 from pipeline.config.recipe import Crop, Positive, Recipe
 from pipeline.config.schema import Section, merged, parse, read_yaml
@@ -104,6 +105,20 @@ class Audit(Section):
     """`allow`: names of blocking findings of `make audit` that training may go on with."""
 
     allow: tuple[str, ...] = ()
+
+    @field_validator("allow", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("allow")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in MAY_BLOCK:
+                known = nearest(name, MAY_BLOCK) or f"; those are: {', '.join(MAY_BLOCK)}"
+                raise ValueError(f"{name!r} is not a finding that can block{known}")
+        return value
 
 
 class Competition(Section):

@@ -16,7 +16,8 @@ from pipeline.competition.rows import joined_groups
 from pipeline.errors import PodiumError
 from pipeline.folds.assignment import ANEW, Folds, groups_differ, refuse_other
 from pipeline.folds.file import draft_folds, load_folds, make_folds
-from pipeline.images.duplicates import competition_looks, find_duplicates
+from pipeline.images.duplicates import find_duplicates, kept_looks
+from pipeline.images.looks import looks_of
 
 
 def make_shared(data: CompetitionData, **options: Any) -> tuple[Folds, bool]:
@@ -90,7 +91,7 @@ def _grouped(data: CompetitionData) -> tuple[np.ndarray | None, dict[str, Any] |
     asked, train = data.competition.duplicates, data.train
     if not asked.group:
         return train.groups, None
-    looks = competition_looks(data)[: len(train)]
+    looks = looks_of(train.images, kept_looks(data.project, data.competition.name))
     duplicates = find_duplicates(looks, asked.distance)
     sizes = duplicates.sizes(np.ones(len(train), bool))
     found = {
@@ -126,8 +127,8 @@ def _refuse_unaware(old: Folds, data: CompetitionData, found: dict[str, Any] | N
         path = data.project.folds(data.competition.name)
         yaml = data.project.shown(data.project.competition(data.competition.name))
         raise PodiumError(
-            f"{path}: made without joining duplicates, of which there are {found['clusters']} "
-            f"clusters of {found['rows']} training pictures; {ANEW}; or keep these folds and say "
+            f"{path}: made without joining duplicates, though {found['rows']} training pictures "
+            f"show what another shows; {ANEW}; or keep these folds and say "
             f"duplicates: {{group: false}} in {yaml}"
         )
 

@@ -9,6 +9,8 @@ from pipeline.config.competition import Competition
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 
+VERSION = 1  # raise it when an audit finds something else in the same data
+
 
 def check_audit(data: CompetitionData, folds: Folds, say: Callable[[str], None]) -> None:
     """Refuse what a finding blocks that the YAML does not allow; say where there is no audit, or
@@ -20,26 +22,29 @@ def check_audit(data: CompetitionData, folds: Folds, say: Callable[[str], None])
         return
     audit = Audit.load(path)
     changed = _changed(audit, data, folds)
-    again = f"make audit COMP={comp} looks again"
     blocking = audit.blocking(data.competition.audit.allow)
-    if blocking:
-        first, more = blocking[0], [finding.name for finding in blocking[1:]]
-        names = ", ".join([first.name, *more])
-        yaml = project.shown(project.competition(comp))
-        also = f" (and {', '.join(more)})" if more else ""
-        since = f"; the {changed} changed since: {again}" if changed else ""
-        raise PodiumError(
-            f"{project.shown(path)}: {first.name}{also} keeps training from starting: "
-            f"{first.says}{since}; mend it and run make audit COMP={comp}, or allow it in {yaml}: "
-            f"audit: {{allow: [{names}]}}"
-        )
+    if not blocking:
+        if changed:
+            say(f"audit: stale, the {changed} changed since; make audit COMP={comp} looks again")
+        return
+    names = ", ".join(finding.name for finding in blocking)
     if changed:
-        say(f"audit: stale, the {changed} changed since; {again}")
+        raise PodiumError(
+            f"{project.shown(path)}: {names} kept training from starting; the {changed} changed "
+            f"since, so make audit COMP={comp} must look again"
+        )
+    yaml = project.shown(project.competition(comp))
+    raise PodiumError(
+        f"{project.shown(path)}: {names}: {blocking[0].says}; mend the data and run make audit "
+        f"COMP={comp} again, or allow it in {yaml}: audit: {{allow: [{names}]}}"
+    )
 
 
 def audited_settings(competition: Competition) -> dict[str, Any]:
-    """Return what the YAML says that decides findings."""
+    """Return what decides findings beside the data: the YAML, and this code."""
     return {
+        "version": VERSION,
+        "crop": competition.crop.model_dump(mode="json"),
         "distance": competition.duplicates.distance,
         "max_megapixels": competition.max_megapixels,
         "missing_images": competition.missing_images,

@@ -33,6 +33,12 @@ def test_what_is_allowed_does_not_block():
     assert FOUND.named("grey-pictures").count == 0 and FOUND.named("other") is None
 
 
+def test_only_what_can_be_allowed_blocks():
+    """Check that a finding which the YAML could not allow cannot block."""
+    with pytest.raises(ValueError, match="MAY_BLOCK"):
+        Finding("grey-pictures", "block", "2 are grey")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -42,6 +48,11 @@ def test_what_is_allowed_does_not_block():
         '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": {}, "findings": [{}]}',
         '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": {}, "findings": 3}',
         '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": {}, "findings": [3]}',
+        '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": null, "findings": []}',
+        '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": {}, "findings": '
+        '[{"name": "leak-name", "level": "blok", "says": "x"}]}',
+        '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": {}, "findings": '
+        '[{"name": "leak-name", "level": "block", "says": null}]}',
     ],
 )
 def test_a_broken_file_is_named_with_its_remedy(tmp_path, text):

@@ -138,6 +138,49 @@ def test_the_distance_of_the_yaml_counts(tiny):
     assert "at most 32 of 256 bits" in findings(tiny)["near-duplicates"].says
 
 
+def test_look_alikes_of_other_labels_are_a_note(tiny):
+    """Check that near-duplicates of other colours do not warn of conflicting labels, and of the
+    same colours do."""
+    labelled(tiny, {0: "cat", 1: "dog"})
+    data, looks = tiny.data, competition_looks(tiny.data)
+    folds = draft_shared(data)
+    looks["dhash"][1] = looks["dhash"][0]
+    looks["thumb"][0], looks["thumb"][1] = 0, 0
+    looks["thumb"][0, :4], looks["thumb"][1, 4:] = 200, 200
+    found = {f.name: f for f in duplicate_findings(data, folds, looks)}["conflicting-labels"]
+    assert (found.level, found.count) == ("note", 1) and "surely the same picture: 0" in found.says
+    looks["thumb"][1] = looks["thumb"][0]
+    found = {f.name: f for f in duplicate_findings(data, folds, looks)}["conflicting-labels"]
+    assert found.level == "warn" and "surely the same picture: 1" in found.says
+
+
+def test_a_large_cluster_of_the_same_bytes_does_not_blame_the_distance(make_tiny):
+    """Check that near-duplicates are judged by different pictures, and that the pairs shown reach
+    from the nearest to the farthest."""
+    tiny = make_tiny(rows=120, images=True)
+    copied(tiny, [(0, i) for i in range(1, 60)])
+    data, looks = tiny.data, competition_looks(tiny.data)
+    folds = draft_shared(data)
+    near = {f.name: f for f in duplicate_findings(data, folds, looks)}["near-duplicates"]
+    assert near.level == "fine" and near.count == 0
+    for i in range(60, 120):  # a chain: neighbours differ in few bits
+        code = np.zeros(256, np.uint8)
+        code[: 2 * (i - 60)] = 1
+        looks["dhash"][i] = np.packbits(code)
+    near = {f.name: f for f in duplicate_findings(data, folds, looks)}["near-duplicates"]
+    assert near.level == "warn" and "at most 60 different ones" in near.says
+    distances = [item["distance"] for item in near.items]
+    assert (distances[0], distances[-1], len(distances)) == (2, 10, 48)
+
+
+def test_the_label_of_most_copies_stays(tiny):
+    """Check that of three copies, two of one label, the one that stays has this label."""
+    labelled(tiny, {0: "owl", 1: "cat", 2: "cat"})
+    copied(tiny, [(0, 1), (0, 2)])
+    data = tiny.data
+    assert list(spare_rows(data, competition_looks(data), None)) == ["000", "002"]
+
+
 @pytest.mark.parametrize("distance", [None, 10])
 def test_one_row_of_each_cluster_stays(tiny, distance):
     """Check the list to leave out: all but one of agreeing copies, all of conflicting ones."""

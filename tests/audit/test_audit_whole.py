@@ -37,7 +37,7 @@ def test_a_sound_competition_passes(plain, podium):
     """Check status, files, and that training then says nothing of an audit."""
     result = podium(plain.root, "audit", "--comp", "tiny")
     assert (result.status, result.err) == (0, "")
-    assert "next: make train COMP=tiny" in result.out
+    assert "next: read the page, then make folds COMP=tiny" in result.out
     runs = plain.project.runs("tiny")
     assert "<html" in (runs / "audit.html").read_text()
     found = audit_of(plain)
@@ -56,7 +56,7 @@ def test_what_blocks_ends_with_status_3(plain, podium):
     assert "block" in result.out and "audit: {allow: [duplicates-across-folds]}" in result.out
     train = ("train", "--comp", "tiny", "--arch", "lenet", "--only", "0")
     refused = podium(plain.root, *train)
-    assert refused.status == 2 and "duplicates-across-folds keeps training" in refused.err
+    assert refused.status == 2 and "duplicates-across-folds: clusters of duplicates" in refused.err
     plain.configure(audit={"allow": ["duplicates-across-folds"]})
     allowed = podium(plain.root, "audit", "--comp", "tiny")
     assert allowed.status == 0 and "nothing has changed since" in allowed.out
@@ -69,7 +69,7 @@ def test_mended_folds_lift_the_block(plain, podium):
     assert podium(plain.root, "audit", "--comp", "tiny").status == 3
     assert podium(plain.root, "folds", "--comp", "tiny", "--fresh").status == 0
     stale = podium(plain.root, "train", "--comp", "tiny", "--arch", "lenet", "--only", "0")
-    assert stale.status == 2 and "the folds changed since" in stale.err
+    assert stale.status == 2 and "the folds changed since, so make audit" in stale.err
     result = podium(plain.root, "audit", "--comp", "tiny")
     assert result.status == 0 and "nothing has changed" not in result.out
 
@@ -108,11 +108,14 @@ def test_bad_pictures_are_told_of_rather_than_fatal(plain, podium):
 
 
 def test_a_name_that_no_finding_has_is_refused(plain, podium):
-    """Check a misspelt name under audit.allow: the nearest is proposed."""
+    """Check a misspelt name under audit.allow: the nearest is proposed; one name needs no list."""
     plain.configure(audit={"allow": ["duplicate-across-fold"]})
     result = podium(plain.root, "audit", "--comp", "tiny")
     assert result.status == 2
     assert "audit.allow" in result.err and "did you mean duplicates-across-folds" in result.err
+    assert not plain.project.audit("tiny").exists()
+    plain.configure(audit={"allow": "leak-name"})
+    assert plain.data.competition.audit.allow == ("leak-name",)
 
 
 def test_the_list_of_copies_can_be_excluded(plain, podium):
@@ -122,12 +125,24 @@ def test_the_list_of_copies_can_be_excluded(plain, podium):
     listed = plain.project.runs("tiny") / "duplicates-exact.txt"
     text = listed.read_text()
     spared = [line for line in text.split() if line in ("000", "001", "002")]
-    assert len(spared) in (2, 3)  # three where their labels differ
+    assert len(spared) in (2, 3)  # three where no label leads
     plain.configure(exclude=str(listed.relative_to(plain.root)))
     assert len(plain.data.train) == 42 - len(text.split())
-    result = podium(plain.root, "audit", "--comp", "tiny")
-    assert result.status == 0 and listed.read_text() == text
+    near = listed.with_name("duplicates-near.txt")
+    for _ in range(2):  # neither list changes, or the rows left out would come back
+        result = podium(plain.root, "audit", "--comp", "tiny", "--fresh")
+        assert result.status == 0 and listed.read_text() == near.read_text() == text
     assert audit_of(plain).named("exact-duplicates").level == "fine"
+
+
+def test_another_crop_is_audited_anew(plain, podium):
+    """Check that what the YAML cuts off the pictures counts as a change."""
+    podium(plain.root, "audit", "--comp", "tiny")
+    plain.configure(crop={"kind": "sides", "top": 2})
+    smoke = podium(plain.root, "train", "--comp", "tiny", "--arch", "lenet", "--only", "0")
+    assert "audit: stale, the settings changed since" in smoke.out
+    result = podium(plain.root, "audit", "--comp", "tiny")
+    assert "nothing has changed" not in result.out
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])

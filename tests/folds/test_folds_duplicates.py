@@ -101,7 +101,7 @@ def test_older_folds_that_part_copies_are_refused_by_make_alone(tiny):
     copied(tiny, [(0, 1)])
     tiny.folds()
     assert load_shared(tiny.data).group is None
-    with pytest.raises(PodiumError, match=r"1 clusters of 2 training pictures.*FRESH=1.*false"):
+    with pytest.raises(PodiumError, match=r"2 training pictures show what.*FRESH=1.*false"):
         make_shared(tiny.data)
     assert make_shared(tiny.data, fresh=True)[0].group is not None
 

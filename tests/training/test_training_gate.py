@@ -63,7 +63,7 @@ def test_a_blocking_finding_keeps_training_from_starting(tiny):
     request = TrainRequest("tiny", ["lenet"], only=[0])
     with pytest.raises(PodiumError) as refused:
         train(tiny.project, request, print)
-    assert "leak-name keeps training from starting: file names tell" in str(refused.value)
+    assert "audit.json: leak-name: file names tell the class of 42 rows; mend" in str(refused.value)
     assert "audit: {allow: [leak-name]}" in str(refused.value)
     assert [
         p for p in sorted(tiny.root.rglob("*")) if p not in before and "cache" not in str(p)
@@ -75,5 +75,7 @@ def test_a_blocking_finding_keeps_training_from_starting(tiny):
 def test_a_stale_blocking_finding_still_blocks(tiny):
     """Check that changed data asks for another audit rather than passing the gate."""
     write_audit(tiny, BLOCKS, data_hash="other")
-    with pytest.raises(PodiumError, match=r"the data changed since: make audit COMP=tiny looks"):
+    with pytest.raises(
+        PodiumError, match=r"the data changed since, so make audit COMP=tiny must look"
+    ):
         said(tiny)
