@@ -33,10 +33,12 @@ def test_what_is_allowed_does_not_block():
     assert FOUND.named("grey-pictures").count == 0 and FOUND.named("other") is None
 
 
-def test_only_what_can_be_allowed_blocks():
+def test_only_what_can_be_allowed_blocks(tmp_path):
     """Check that a finding which the YAML could not allow cannot block."""
+    found = Audit("mine", "", "", [Finding("grey-pictures", "block", "2 are grey")])
     with pytest.raises(ValueError, match="MAY_BLOCK"):
-        Finding("grey-pictures", "block", "2 are grey")
+        found.save(tmp_path / "audit.json")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
