@@ -46,7 +46,7 @@ def _hot(data: CompetitionData) -> sparse.csr_array:
     """Return the labels as 0/1, (n, c) int64."""
     labels, count = data.labels, len(data.classes)
     if labels.ndim == 2:
-        return sparse.csr_array((labels > 0).astype(np.int64))
+        return sparse.csr_array(labels > 0, dtype=np.int64)
     rows = np.arange(len(labels))
     return sparse.csr_array((np.ones(len(rows), np.int64), (rows, labels)), (len(rows), count))
 

@@ -37,10 +37,7 @@ class Copies:
     @cached_property
     def labels(self) -> list[str]:
         """The labels of the training rows as a reader wants them."""
-        names, given = np.asarray(self.data.classes, object), self.data.labels
-        if given.ndim == 1:
-            return names[given].tolist()
-        return [", ".join(names[row > 0]) or "none" for row in given]
+        return [self.data.label_in_words(row) for row in range(self.known)]
 
     @cached_property
     def clusters(self) -> list[np.ndarray]:

@@ -132,7 +132,7 @@ class Shelf:
         data = self._data
         if name in self._places["train"]:
             place = self._places["train"][name]
-            return Shown(name, data.train.images[place], self._label(place), "train")
+            return Shown(name, data.train.images[place], self._data.label_in_words(place), "train")
         if name in self._places["test"]:
             return Shown(name, data.test.images[self._places["test"][name]], "", "test")
         for one in data.absent:  # its row may have been left out
@@ -147,9 +147,3 @@ class Shelf:
             table: {name: place for place, name in enumerate(rows.ids.tolist())}
             for table, rows in tables.items()
         }
-
-    def _label(self, place: int) -> str:
-        classes, label = self._data.classes, self._data.labels[place]
-        if np.ndim(label):
-            return ", ".join(classes[i] for i in np.flatnonzero(label)) or "no label"
-        return classes[label]

@@ -45,6 +45,13 @@ class CompetitionData:
             raise AssertionError("a training table always has labels")
         return self.train.labels
 
+    def label_in_words(self, row: int) -> str:
+        """Return the names of the classes of a training row; 'no label' where it has none."""
+        label = self.labels[row]
+        if label.ndim == 0:
+            return self.classes[label]
+        return ", ".join(self.classes[i] for i in np.flatnonzero(label)) or "no label"
+
     @cached_property
     def hash(self) -> str:
         """Changes with the task, a class, an id, a training label, a box, a weight, a row that is

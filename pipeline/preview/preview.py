@@ -155,7 +155,8 @@ def _preview(
         *geometry_warnings(image, found),
     ]
     if skipped:
-        warnings.append(f"{len(skipped)} pictures are missing or broken: make train refuses them")
+        then = "" if data.competition.missing_images != "error" else ": make train refuses them"
+        warnings.append(f"missing or broken pictures, not shown: {len(skipped)}{then}")
     return Preview(
         data.competition.name,
         data.competition.title or data.competition.name,

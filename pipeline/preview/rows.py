@@ -89,9 +89,7 @@ def label_of(parts: Parts, row: int) -> str:
     data = parts.data
     if row >= len(data.train):
         return ""
-    if data.labels.ndim == 1:
-        return data.classes[data.labels[row]]
-    return ", ".join(_named(data.classes, data.labels[row] > 0)) or "no label"
+    return data.label_in_words(row)
 
 
 def wrong_words(parts: Parts, chosen: Chosen) -> list[str]:

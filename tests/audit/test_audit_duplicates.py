@@ -202,4 +202,4 @@ def test_multilabel_conflicts_are_told_in_words(make_tiny):
 
     tiny.edit("train", change)
     copied(tiny, [(0, 1)])
-    assert findings(tiny)["conflicting-labels"].items[0]["labels"] == ["cat, owl", "none"]
+    assert findings(tiny)["conflicting-labels"].items[0]["labels"] == ["cat, owl", "no label"]
