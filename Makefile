@@ -63,10 +63,10 @@ test: .venv/done ## run the tests and the style check
 init: .venv/done ## look at DATA=folder and write experiments/competitions/COMP.yaml: SET= FRESH=1
 	@$(RUN) init $(if $(filter-out file default,$(origin COMP)),--comp $(call quoted,COMP)) $(foreach name,DATA SET,$(call option,$(name))) $(fresh)
 
-audit: .venv/done $(extra) ## look for leaks, duplicates and bad pictures: audit.html; status 3 if one blocks
+audit: .venv/done $(extra) ## look for leaks, duplicates and bad pictures: audit.html: FRESH=1
 	@$(RUN) audit $(call options,)
 
-folds: .venv/done $(extra) ## make the folds that all runs share: FOLDS= HOLDOUT= TEST= SEED=
+folds: .venv/done $(extra) ## make the folds that all runs share: FOLDS= HOLDOUT= TEST= SEED= FRESH=1
 	@$(RUN) folds $(call options,FOLDS HOLDOUT TEST SEED)
 
 preview: .venv/done $(extra) ## draw what the network is fed: ARCH= RECIPE= SET= SEED= ONLY= LIMIT=12
@@ -75,7 +75,7 @@ preview: .venv/done $(extra) ## draw what the network is fed: ARCH= RECIPE= SET=
 train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= REFIT=1 FRESH=1
 	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT EXECUTOR) $(if $(filter-out 0 no false,$(REFIT)),--refit)
 
-learning-curve: .venv/done $(extra) ## train ARCH on 1/8, 1/4, 1/2 and all rows: RECIPE= SET= SEED="0 1 2" ONLY=0
+learning-curve: .venv/done $(extra) ## train ARCH on 1/8, 1/4, 1/2 and all rows: RECIPE= SET= SEED="0 1 2" ONLY=0 NAME= FRESH=1
 	@$(RUN) learning-curve $(call options,ARCH RECIPE SEED SET ONLY NAME)
 
 predict: .venv/done $(extra) ## answers of the newest ensemble, or FROM=run, for DATA=folder: CONFIDENCE= OUT=

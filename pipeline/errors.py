@@ -21,6 +21,10 @@ class Busy(PodiumError):
     """Another live process holds the lock of this job or ledger."""
 
 
+class TooFewRows(PodiumError):
+    """Fewer rows, or groups of rows, than parts to deal them to."""
+
+
 def nearest(name: str, choices: Iterable[str], n: int = 3) -> str:
     """Return ' (did you mean a, b?)' for the known names close to `name`, or '' for none."""
     close = difflib.get_close_matches(

@@ -94,7 +94,7 @@ def read_json(path: Path, remedy: str = "delete it and run the same command agai
     text = read_text(path, remedy)
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise PodiumError(f"{path}: not valid JSON ({error}); {remedy}") from None
 
 

@@ -10,8 +10,7 @@ from pipeline.errors import PodiumError
 
 Level = Literal["block", "warn", "note", "fine"]
 LEVELS: tuple[Level, ...] = ("block", "warn", "note", "fine")
-MAY_BLOCK = (  # the findings that can keep training from starting, and can be allowed
-    "unreadable-pictures",
+MAY_BE_ALLOWED = (  # the findings that can keep training from starting, unless they are allowed
     "duplicates-across-folds",
     "leak-name",
     "leak-path",
@@ -19,6 +18,8 @@ MAY_BLOCK = (  # the findings that can keep training from starting, and can be a
     "leak-dimensions",
     "leak-compression",
 )
+# Training cannot do without these pictures, but for the policies of `missing_images`.
+MAY_BLOCK = ("unreadable-pictures", *MAY_BE_ALLOWED)
 _REMEDY = "make audit writes it anew"
 
 
@@ -43,8 +44,12 @@ class Finding:
     table: Sequence[Sequence[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.level not in LEVELS or not isinstance(self.says, str):
-            raise ValueError(f"{self.name}: not a level and a sentence: {self.level}, {self.says}")
+        texts = (self.name, self.says, self.why, self.depends)
+        if self.level not in LEVELS or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{self.name}: its level or words are none: {self.level}, {self.says}")
+        if not all(isinstance(item, dict) for item in self.items) or isinstance(self.table, str):
+            raise ValueError(f"{self.name}: its items must be objects, its table lines of text")
+        list(map(list, self.table))
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,6 @@ class Audit:
         try:
             findings = [Finding(**one) for one in content["findings"]]
             dict(content["facts"])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, AttributeError):
             raise PodiumError(f"{path}: not the findings of an audit; {_REMEDY}") from None
         return cls(*(content[key] for key in keys[:3]), findings, content["facts"])

@@ -27,10 +27,10 @@ def roc_area(
 
     The variance is DeLong's, by midranks in O(n log n) (Sun and Xu). With groups it is
     Obuchowski's: sums over clusters take the place of rows, and clusters may hold rows of both
-    kinds. The interval is of the log odds, which keeps it within 0 and 1. Scores that were
-    cross-validated vary by more, since their models share rows: their variance is multiplied by
-    1 + k / (k - 1) for k parts, as Nadeau and Bengio do. (60 tables of noise, 240 and 120 rows, 5
-    parts: the AUCs spread by 1.3 to 1.4 times DeLong's error; the correction is 1.5.)
+    kinds. The interval is of the log odds, which keeps it within 0 and 1. The variance of scores
+    that were cross-validated is multiplied by `cross_validation_factor`. (60 tables of noise, 240
+    and 120 rows, 5 parts: the AUCs spread by 1.3 to 1.4 times DeLong's error; the correction is
+    1.5.)
 
     Parameters
     ----------
@@ -44,7 +44,8 @@ def roc_area(
     -------
     Area. Where the kinds are separated without an overlap the variance is 0, and the open end of
     the interval is where the smaller of both kinds (its clusters) would look like that by chance
-    with probability (1 - level) / 2.
+    with probability (1 - level) / 2. Where a kind is of one row or one cluster nothing is known of
+    its spread: the error is infinite, and the interval is from 0 to 1.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def roc_area(
     References
     ----------
     DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988; Sun and Xu, IEEE Signal Processing
-    Letters 21, 2014; Obuchowski, Biometrics 53, 1997; Nadeau and Bengio, Machine Learning 52, 2003.
+    Letters 21, 2014; Obuchowski, Biometrics 53, 1997.
     """
     positive, scores = np.asarray(positive, bool), np.asarray(scores, float)
     m, n = int(positive.sum()), int((~positive).sum())
@@ -65,10 +66,28 @@ def roc_area(
     above = _components(positive, scores)
     value = float(above[positive].mean())
     codes = np.arange(m + n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    shared = 1 + parts / (parts - 1) if parts else 1.0
-    se = float(np.sqrt(shared * _variance(positive, above - value, codes.ravel())))
-    few = min(len(np.unique(codes[kind])) for kind in (positive, ~positive))
+    few = min(len(np.unique(codes.ravel()[kind])) for kind in (positive, ~positive))
+    if few < 2:
+        return Area(value, float("inf"), 0.0, 1.0)
+    variance = _variance(positive, above - value, codes.ravel())
+    se = float(np.sqrt(cross_validation_factor(parts) * variance))
     return Area(value, se, *_interval(value, se, few, level))
+
+
+def cross_validation_factor(parts: int) -> float:
+    """Return by how much the variance of a cross-validated mean exceeds that of independent rows.
+
+    The models of k parts share rows, so that their errors go together: 1 + k / (k - 1).
+
+    Parameters
+    ----------
+    parts : int, of the cross-validation; fewer than 2 are none, and the factor is 1
+
+    References
+    ----------
+    Nadeau and Bengio, Inference for the generalization error, Machine Learning 52, 2003.
+    """
+    return 1 + parts / (parts - 1) if parts > 1 else 1.0
 
 
 def _components(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -84,18 +103,17 @@ def _components(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def _variance(positive: np.ndarray, centred: np.ndarray, codes: np.ndarray) -> float:
-    """Return the variance of the mean by clusters; with a row each it is DeLong's."""
+    """Return the variance of the mean by clusters, at least two of either kind; with a row each it
+    is DeLong's."""
     sums, parts = [], 0.0
     for kind in (positive, ~positive):
         per_cluster = np.bincount(codes, np.where(kind, centred, 0.0))
         clusters = len(np.unique(codes[kind]))
         per_cluster /= kind.sum()
         sums.append(per_cluster)
-        if clusters > 1:
-            parts += clusters / (clusters - 1) * (per_cluster**2).sum()
+        parts += clusters / (clusters - 1) * (per_cluster**2).sum()
     clusters = len(np.unique(codes))
-    if clusters > 1:
-        parts += 2 * clusters / (clusters - 1) * (sums[0] * sums[1]).sum()
+    parts += 2 * clusters / (clusters - 1) * (sums[0] * sums[1]).sum()
     return max(float(parts), 0.0)
 
 

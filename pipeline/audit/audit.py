@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from pipeline.competition.sources import Reader
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds, draft_shared
+from pipeline.folds.plan import TRAIN_ONLY
 from pipeline.images.duplicates import competition_looks
 from pipeline.training.gate import audited_settings
 
@@ -50,7 +51,7 @@ class Audited:
 def audit(project: Project, comp: str, say: Say, *, fresh: bool = False) -> Audited:
     """Audit a competition, or show again what was found in the same data and folds before."""
     data = load_data(project, comp)
-    folds = draft_shared(data)
+    folds, unmade = _folds(data)
     json = project.audit(comp)
     with lock(json.parent / ".locks" / "audit.lock", f"the audit of {comp}", wait=0):
         looks = competition_looks(data)
@@ -58,14 +59,26 @@ def audit(project: Project, comp: str, say: Say, *, fresh: bool = False) -> Audi
         found = None if fresh else _found_before(json, data, folds, facts)
         made = found is None
         if found is None:
-            found = Audit(comp, data.hash, folds.hash, _findings(data, folds, looks, say), facts)
-            found = replace(found, facts=facts | {"made": _now()})
+            findings = [*unmade, *_findings(data, folds, looks, say)]
+            found = Audit(comp, data.hash, folds.hash, findings, facts | {"made": _now()})
             _write_lists(json.parent, data, looks)
         page = json.with_suffix(".html")
         write_page(page, found, data, data.competition.audit.allow)
         found.save(json)  # last: what is there is complete
     lists = tuple(path for path in _list_paths(json.parent) if path.exists())
     return Audited(found, made, data.competition.audit.allow, json, page, lists)
+
+
+def _folds(data: CompetitionData) -> tuple[Folds, list[Finding]]:
+    """Return the folds that are there or would be made; where that cannot be, folds that validate
+    nothing, and the finding that says why: what is wrong with the data may be the reason."""
+    try:
+        return draft_shared(data), []
+    except PodiumError as error:
+        none = np.full(len(data.train), TRAIN_ONLY)
+        why = "Leaks, and whatever depends on folds, are not looked for before they can be made."
+        found = Finding("no-folds", "warn", f"no folds: {error}", why, depends="folds")
+        return Folds(data.train.ids, none, None, "", {}), [found]
 
 
 def facts_of(data: CompetitionData, looks: np.ndarray) -> dict[str, Any]:
@@ -82,7 +95,7 @@ def _findings(data: CompetitionData, folds: Folds, looks: np.ndarray, say: Say) 
         *picture_findings(data, looks),
         *duplicate_findings(data, folds, looks),
         *group_findings(data),
-        *class_findings(data, folds),
+        *class_findings(data, folds if folds.numbers else None),
         *leak_findings(data, folds, looks, say),
         *likeness_findings(data, looks, data.project.cache, say, folds.group),
     ]

@@ -76,7 +76,7 @@ def _class_counts(data: CompetitionData, hot: sparse.csr_array, folds: Folds | N
     return Finding(
         "class-counts",
         "warn" if lopsided else "note",
-        f"{len(totals):,} classes have from {totals[last]:,} ({data.classes[last]}) to "
+        f"{len(totals):,} classes: from {totals[last]:,} ({data.classes[last]}) to "
         f"{totals[first]:,} rows ({data.classes[first]})",
         "A metric of classes (macro, balanced) is decided by the small ones, which plain training "
         "neglects: weigh rows by columns.weight, or let the decision's multipliers mend it."

@@ -121,8 +121,8 @@ def _conflicts(copies: Copies) -> Finding:
         "warn" if same else "note" if pairs else "fine",
         f"clusters of duplicates with different labels: {len(pairs):,}, surely the same picture: "
         f"{same:,}",
-        "At least one label of each is wrong, or the pictures differ in what matters. Correct the "
-        "table, or leave both out (duplicates-exact.txt does, where the bytes are the same).",
+        "At least one label of each is wrong, or the pictures differ in what matters: correct the "
+        "table, or leave such rows out under `exclude`.",
         count=len(pairs),
         items=copies.items(pairs),
     )

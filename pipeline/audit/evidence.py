@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
 from pipeline.audit.auc import roc_area
-from pipeline.audit.hunt import Rows, features
+from pipeline.audit.hunt import features
+from pipeline.audit.rows import Rows
 from pipeline.audit.traits import PRESENT, Column, Trait
 
 SHOWN, PICTURES, RANGES, BINS, NAMED = 8, 4, 8, 20, 3
@@ -121,16 +122,20 @@ def overlap(train: Column, test: Column) -> float:
     return float(np.minimum(*shares).sum())
 
 
-def differences(columns: Sequence[Column], test: np.ndarray) -> str:
-    """Name the columns whose values alone tell most which rows are of the test table, (r,) bool,
-    with both their medians or shares; columns without a name are passed over."""
+def single_areas(columns: Sequence[Column], test: np.ndarray) -> list[tuple[float, Column]]:
+    """Return how well each column alone tells which rows are of the test table, (r,) bool: the AUC
+    of its larger or of its smaller values, the best first; those without a name are passed over."""
     found = []
     for one in columns:
-        values = np.nan_to_num(one.values, nan=-1.0)
         if one.name:
-            found.append((abs(roc_area(test, values).value - 0.5), one))
-    found.sort(key=lambda pair: -pair[0])
-    return "; ".join(_difference(one, test) for apart, one in found[:NAMED] if apart) or "-"
+            value = roc_area(test, np.nan_to_num(one.values, nan=-1.0)).value
+            found.append((max(value, 1 - value), one))
+    return sorted(found, key=lambda pair: -pair[0])
+
+
+def differences(areas: Sequence[tuple[float, Column]], test: np.ndarray) -> str:
+    """Name the columns that differ most, with both their medians or shares."""
+    return "; ".join(_difference(one, test) for area, one in areas[:NAMED] if area > 0.5) or "-"
 
 
 def _difference(column: Column, test: np.ndarray) -> str:

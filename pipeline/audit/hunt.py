@@ -1,72 +1,20 @@
-"""How well a trait predicts labels: gradient boosting over folds, against the majority answer.
+"""How well traits predict labels: gradient boosting, cross-validated over folds.
 
-The gain in accuracy is a mean of paired differences over rows; its standard error counts groups
-(the sandwich of a mean over clusters), since rows of one photographer are not independent.
+Labels of neighbours in a table or in time are joined for each fold, from the rows it trains on.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 
+from pipeline.audit.rows import Hunt, Rows
+from pipeline.audit.score import Score, score_answers
 from pipeline.audit.traits import Trait
-from pipeline.folds import Folds
 
 ROUNDS, LEAST_ROUNDS, TREES = 60, 25, 500  # boosting rounds, of which many classes get fewer
-CERTAIN, VERY_CERTAIN = 3.0, 4.0  # standard errors of one test alone
-SMALLEST_CLASS = 10  # rows of a class that a trait can be said to identify
+MOST_LABELS = 6  # that boosting is tried on, of several labels
 _SCREENING_TREES = 20
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The training rows that are hunted through: `chosen` of all (n,), their folds, and how every
-    row of the table is grouped (n,) int."""
-
-    folds: Folds
-    chosen: np.ndarray
-    group: np.ndarray
-
-    @property
-    def validated(self) -> np.ndarray:
-        """Which of the chosen rows are validated, positions."""
-        return np.flatnonzero(self.folds.fold[self.chosen] >= 0)
-
-
-@dataclass(frozen=True)
-class Score:
-    """What a trait says of labels, out of fold; `label` is '' where there are several classes.
-
-    `removed`: the share of the majority answer's errors that are right. `best_class`: the one, not
-    the majority, that is told best from the others, and the F1 of that.
-    """
-
-    label: str
-    accuracy: float
-    majority: float
-    se: float
-    clusters: int
-    best_class: str
-    best_f1: float
-    best_rows: int
-
-    @property
-    def gain(self) -> float:
-        return self.accuracy - self.majority
-
-    @property
-    def removed(self) -> float:
-        return self.gain / (1 - self.majority) if self.majority < 1 else 0.0
-
-    def beyond(self, errors: float, tests: int) -> bool:
-        """Whether the gain is beyond so many standard errors of a normal, if `tests` are made
-        (Bonferroni), by Student's t where clusters are few."""
-        if self.gain <= 0 or self.clusters < 2:
-            return False
-        limit = stats.t.isf(stats.norm.sf(errors) / tests, self.clusters - 1)
-        return bool(self.gain > limit * self.se)
 
 
 def neighbours(
@@ -144,6 +92,16 @@ def screened(traits: Sequence[Trait], rows: Rows, labels: np.ndarray, most: int)
     return np.sort(np.argsort(-removed, kind="stable")[:most])
 
 
+def scores_of(traits: Sequence[Trait], hunt: Hunt) -> list[tuple[int, Score]]:
+    """Return the column and score of every label that traits are tried on."""
+    found = []
+    for k in screened(traits, hunt.rows, hunt.labels, MOST_LABELS).tolist():
+        told = score_of(traits, hunt.rows, hunt.labels[:, k], hunt.names[k], hunt.titles[k])
+        if told is not None:
+            found.append((k, told))
+    return found
+
+
 def score_of(
     traits: Sequence[Trait], rows: Rows, y: np.ndarray, names: Sequence[str], label: str = ""
 ) -> Score | None:
@@ -154,21 +112,18 @@ def score_of(
     valid = rows.validated
     truth = y[rows.chosen][valid]
     probs = np.zeros((len(rows.chosen), len(names)))
-    common = np.zeros(len(rows.chosen), int)
+    common, parts = np.zeros(len(rows.chosen), int), 0
     for trained, train, part in _parts(rows):
         table, columns = features(traits, rows, trained, y[:, None])
         known = y[rows.chosen[train]]
         common[part] = np.bincount(known, minlength=len(names)).argmax()
         kinds = [i for i, name in enumerate(columns) if name.startswith("label of")]
         probs[part] = _fitted(table, known, train, part, kinds, len(names))
+        parts += 1
     if not len(valid):
         return None
-    answer, common, probs = probs[valid].argmax(axis=1), common[valid], probs[valid]
-    hit, base = answer == truth, common == truth
     group = rows.group[rows.chosen[valid]]
-    se, clusters = clustered_error(hit * 1.0 - base, group)
-    best = _best_class(truth, probs, names)
-    return Score(label, float(hit.mean()), float(base.mean()), se, clusters, *best)
+    return score_answers(label, truth, probs[valid], common[valid], names, group, parts)
 
 
 def _parts(rows: Rows):
@@ -209,37 +164,3 @@ def _fitted(
     )
     probs[:, there] = model.fit(table[train], known).predict_proba(table[valid])
     return probs
-
-
-def clustered_error(values: np.ndarray, group: np.ndarray) -> tuple[float, int]:
-    """Return the standard error of the mean of values (n,) whose groups are independent, and how
-    many groups there are (the sandwich estimator, with g / (g - 1))."""
-    codes = np.unique(group, return_inverse=True)[1].ravel()
-    sums = np.bincount(codes, values - values.mean())
-    if len(sums) < 2:
-        return float("inf"), len(sums)
-    spread = (sums**2).sum() * len(sums) / (len(sums) - 1)
-    return float(np.sqrt(spread)) / len(values), len(sums)
-
-
-def best_f1(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Return the F1 of the best threshold on scores (n,) for the rows that are positive (n,)."""
-    order = np.argsort(-scores, kind="stable")
-    last = np.r_[scores[order][1:] != scores[order][:-1], True]  # equal scores go together
-    hits = np.cumsum(positive[order])[last]
-    answered = np.flatnonzero(last) + 1
-    return float((2 * hits / (answered + positive.sum())).max())
-
-
-def _best_class(
-    truth: np.ndarray, probs: np.ndarray, names: Sequence[str]
-) -> tuple[str, float, int]:
-    """Return the class that is told best from the others, the F1 and how many rows it has."""
-    counts = np.bincount(truth, minlength=len(names))
-    told = ("", 0.0, 0)
-    for k in np.flatnonzero(counts >= SMALLEST_CLASS):
-        if k != counts.argmax() and names[k]:
-            found = best_f1(truth == k, probs[:, k])
-            if found > told[1]:
-                told = (names[k], found, int(counts[k]))
-    return told

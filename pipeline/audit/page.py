@@ -101,12 +101,19 @@ def render(audit: Audit, data: CompetitionData, allowed: Sequence[str]) -> str:
         data=data,
         title=competition.title or competition.name,
         yaml_path=data.project.shown(data.project.competition(competition.name)),
-        permission=_permission([*allowed, *(one.finding.name for one in by_kind["block"])]),
+        permission=_permission([*allowed, *_allowable(by_kind["block"])]),
+        allowable=_allowable(by_kind["block"]),
         sections=sections,
         by_kind=by_kind,
         words=_WORDS,
         album=album,
     )
+
+
+def _allowable(sections: Sequence[Section]) -> list[str]:
+    """Return the names of the findings that the YAML can allow."""
+    names = [section.finding.name for section in sections]
+    return [name for name in names if name != "unreadable-pictures"]
 
 
 def _permission(names: Sequence[str]) -> str:

@@ -61,7 +61,8 @@ def faults(
                 found[place] = reason
             bar.update()
     if kept is not None and (not found or (keep and len(found) < len(paths))):
-        write_json(kept, {"faults": found})
+        with contextlib.suppress(OSError):  # a full or read-only disk: looked for again
+            write_json(kept, {"faults": found})
     return found
 
 

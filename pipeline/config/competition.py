@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.artifacts.findings import MAY_BLOCK
+from pipeline.artifacts.findings import MAY_BE_ALLOWED
 from pipeline.config.project import Project
 from pipeline.config.recipe import Crop, Positive, Recipe
 from pipeline.config.schema import Section, merged, parse, read_yaml
@@ -115,9 +115,9 @@ class Audit(Section):
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name not in MAY_BLOCK:
-                known = nearest(name, MAY_BLOCK) or f"; those are: {', '.join(MAY_BLOCK)}"
-                raise ValueError(f"{name!r} is not a finding that can block{known}")
+            if name not in MAY_BE_ALLOWED:
+                known = nearest(name, MAY_BE_ALLOWED) or f"; those are: {', '.join(MAY_BE_ALLOWED)}"
+                raise ValueError(f"{name!r} is not a finding that can be allowed{known}")
         return value
 
 
@@ -151,7 +151,7 @@ class Competition(Section):
     external: tuple[External, ...] = ()
     duplicates: Duplicates = Duplicates()
     audit: Audit = Audit()
-    max_megapixels: Positive = 4.0
+    max_megapixels: Annotated[float, Field(ge=0.0001)] = 4.0
     classes: tuple[str, ...] | None = None
     crop: Crop = Crop()
     recipe: dict[str, Any] = Field(default_factory=dict)

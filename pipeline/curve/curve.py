@@ -13,6 +13,7 @@ from pipeline.competition import CompetitionData, absent_sentence, load_data
 from pipeline.config.project import Project, checked_name
 from pipeline.config.recipe import Recipe, load_recipe, run_name
 from pipeline.curve.chart import draw
+from pipeline.curve.forecast import counted
 from pipeline.curve.law import MIN_SIZES
 from pipeline.curve.plan import Plan, make_plan
 from pipeline.curve.report import Curve
@@ -128,14 +129,12 @@ def _folds(study: Study, request: CurveRequest) -> list[int]:
 def _train(study: Study, plan: Plan, left: list[Point], say: Say) -> None:
     """Finish the points, writing the curve so far after each; one in work elsewhere is left."""
     if not left:
-        say(
-            f"{study.name}: nothing to train, {len(plan.points)} of {len(plan.points)} are finished"
-        )
+        say(f"{study.name}: nothing to train, {len(plan.points)} of {len(plan.points)} finished")
         return
     pixels, said = study.parts.open(study.recipe.image)
     if study.weights:
         say(f"{study.name}: {study.weights['said']}")
-    say(f"{study.name}: {len(left)} of {len(plan.points)} trainings to do; {said}")
+    say(f"{study.name}: {len(left)} of {counted(len(plan.points), 'training')} to do; {said}")
     busy: list[str] = []
     for point in tqdm(left, "points", unit="point", disable=None, leave=False):
         try:
@@ -148,7 +147,7 @@ def _train(study: Study, plan: Plan, left: list[Point], say: Say) -> None:
         how = f"in {record['seconds']:.0f} s"
         if "taken_from" in record:
             how = f"taken from the run {record['taken_from']}"
-        say(f"{study.name}: {point.title}, {len(plan.rows[point]):,} rows {score} {how}")
+        say(f"{study.name}: {point.title}, {counted(len(plan.rows[point]), 'row')} {score} {how}")
         publish(study, plan)
     if len(busy) == len(left):
         raise Busy(busy[0])

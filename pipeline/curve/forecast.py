@@ -13,6 +13,7 @@ from pipeline.curve.law import LEVEL, MIN_SIZES, Interval, Law, fit_law
 from pipeline.curve.noise import Noise, pooled_noises, single_noise, slope
 
 PERFECT = 1e-9  # an error that counts as none
+WORTH = 0.1  # of the present error: a smaller gain is hardly worth twice the data
 CAVEAT = "This continues a law beyond its points, for more rows like these"
 
 
@@ -80,7 +81,8 @@ def forecast(sizes: list[Size], scale: Scale, single: float | None, floor: float
     by two seeds; `floor` the least noise to believe in.
     """
     if len(sizes) < MIN_SIZES:
-        return Forecast("unfinished", f"{len(sizes)} finished sizes: a law needs {MIN_SIZES}")
+        finished = counted(len(sizes), "finished size")
+        return Forecast("unfinished", f"{finished}: a law needs {MIN_SIZES}")
     errors = [np.asarray(scale.error(size.scores), float) for size in sizes]
     if all((values <= PERFECT).all() for values in errors):
         return Forecast(
@@ -102,8 +104,8 @@ def forecast(sizes: list[Size], scale: Scale, single: float | None, floor: float
             "whether the learning rate suits more steps",
         )
     law = fit_law(*points, noises)
-    verdict = _verdict(law.gain(n[0], 2 * n[0]), law.noise)
-    return Forecast(verdict, _sentence(law, n[0], scale, verdict, several), law)
+    verdict = _verdict(law.gain(n[0], 2 * n[0]), law.error(n[0]))
+    return Forecast(verdict, _sentence(law, n[0], scale, verdict), law)
 
 
 def _rises(n: np.ndarray, error: np.ndarray, count: np.ndarray, noise: Noise) -> bool:
@@ -112,20 +114,20 @@ def _rises(n: np.ndarray, error: np.ndarray, count: np.ndarray, noise: Noise) ->
     return rise > special.stdtrit(noise.dof, (1 + LEVEL) / 2) * se
 
 
-def _verdict(gain: Interval, noise: float) -> str:
-    """Judge a gain, which a law never makes negative, against the noise of one training."""
-    if gain.low > noise:
+def _verdict(gain: Interval, present: Interval) -> str:
+    """Judge a gain by its share of the present error. The noise of a training is no measure: what
+    is lost in it was not seen, which does not make it small."""
+    worth = WORTH * present.median
+    if gain.low > worth:
         return "helps"
-    return "hardly" if gain.high < noise else "untold"
+    return "hardly" if gain.high < worth else "untold"
 
 
-def _sentence(law: Law, n: float, scale: Scale, verdict: str, several: bool) -> str:
+def _sentence(law: Law, n: float, scale: Scale, verdict: str) -> str:
     now, then = (scale.scores(law.error(k * n)) for k in (1, 2))
-    gain = law.gain(n, 2 * n)
-    what = f"what another seed changes ({law.noise:.4f})"
-    if not several:
-        what = f"the standard error of the score ({law.noise:.4f})"
+    gain, present = law.gain(n, 2 * n), law.error(n).median
     size = f"{gain.low:.4f} to {gain.high:.4f}"
+    what = f"{WORTH:.0%} of what is left to the best possible score ({WORTH * present:.4f})"
     judged = {
         "helps": f"more data would help; the gain, {size}, is above {what}",
         "hardly": f"hardly worth collecting; the gain, {size}, is below {what}",
@@ -137,3 +139,8 @@ def _sentence(law: Law, n: float, scale: Scale, verdict: str, several: bool) -> 
         f"from {now.median:.4f} to about {then.median:.4f} ({LEVEL:.0%}: {then.low:.4f} to "
         f"{then.high:.4f}): {judged}. {CAVEAT}"
     )
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number with its noun, which gets an s unless there is one."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")

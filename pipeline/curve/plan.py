@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.curve.forecast import counted
 from pipeline.curve.law import MIN_SIZES
 from pipeline.curve.study import Point, Study, size_name
 from pipeline.curve.subsets import halvings, lost_classes
@@ -48,7 +49,8 @@ def make_plan(study: Study, seeds: Sequence[int], folds: Sequence[int], steps: i
     if usable < MIN_SIZES:
         rows = min(len(chain[0]) for chain in chains.values())
         raise PodiumError(
-            f"learning curve: {rows:,} training rows give {usable} sizes (all, a half, a quarter: "
+            f"learning curve: {counted(rows, 'training row')} give {counted(usable, 'size')} "
+            "(all, a half, a quarter: "
             f"each with a row per class or more), but a curve needs {MIN_SIZES}; make folds that "
             "leave more rows, or label more"
         )

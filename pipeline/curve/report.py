@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.curve.forecast import counted
+
 Part = str | tuple[list[str], list[list[str]]]  # a sentence, or a table: headers and rows
 
 
@@ -38,7 +40,7 @@ def report_parts(made: Curve) -> list[Part]:
     """Return what to print: a table of sizes as (headers, rows), and sentences."""
     record = made.record
     seeds = len(record["asked"]["seeds"])
-    headers = ["size", "rows", f"{made.metric} over {_counted(seeds, 'seed')}", "seconds"]
+    headers = ["size", "rows", f"{made.metric} over {counted(seeds, 'seed')}", "seconds"]
     rows = [
         [size["size"], f"{size['rows']:,.0f}", _scores(size, seeds), f"{size['seconds']:.0f}"]
         for size in record["sizes"]
@@ -46,19 +48,15 @@ def report_parts(made: Curve) -> list[Part]:
     parts: list[Part] = [(headers, rows), f"{made.sentence}."]
     epochs = record["recipe"]["training"]["epochs"]
     parts.append(
-        f"every size was trained for {_counted(epochs, 'epoch')}, so that a smaller one took fewer "
+        f"every size was trained for {counted(epochs, 'epoch')}, so that a smaller one took fewer "
         "steps, as it would if there were no more data"
     )
     parts += _doubt(record)
     if made.missing:
         shown = ", ".join(made.missing[:3]) + (" ..." if len(made.missing) > 3 else "")
-        parts.append(f"missing: {_counted(len(made.missing), 'training')} ({shown})")
+        parts.append(f"missing: {counted(len(made.missing), 'training')} ({shown})")
     parts += [f"warning: {warning}" for warning in record["warnings"]]
     return [*parts, "written: " + ", ".join(made.shown), f"next: {_next(made)}"]
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
 def _scores(size: dict[str, Any], seeds: int) -> str:
@@ -74,9 +72,11 @@ def _doubt(record: dict[str, Any]) -> list[str]:
     se = record["validated"]["standard_error"]
     if se is None:
         return []
-    folds = ", ".join(map(str, record["asked"]["folds"]))
+    rows = counted(record["validated"]["rows"], "row")
+    folds = record["asked"]["folds"]
+    named = f"{'fold' if len(folds) == 1 else 'folds'} {', '.join(map(str, folds))}"
     return [
-        f"all sizes are validated on the same {record['validated']['rows']:,} rows (fold {folds}); "
+        f"all sizes are validated on the same {rows} ({named}); "
         f"on others the whole curve would lie higher or lower, by a standard error of {se:.4f}"
     ]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.artifacts.files import read_object, write_json, write_text
 from pipeline.artifacts.locks import lock
-from pipeline.curve.forecast import Forecast, Scale, Size, forecast
+from pipeline.curve.forecast import Forecast, Scale, Size, counted, forecast
 from pipeline.curve.plan import Plan
 from pipeline.curve.study import Outcome, Point, Study, size_name
 from pipeline.decisions import best_constant, default_rule
@@ -41,7 +41,7 @@ def perfect_score(study: Study, folds: Sequence[int]) -> float:
     score = score_logits(metric, labels, (SURE * (2 * hot - 1)).astype(np.float32))
     if score is None:
         raise PodiumError(
-            f"ONLY: {metric.name} is undefined on the {len(rows):,} rows of fold "
+            f"ONLY: {metric.name} is undefined on the {counted(len(rows), 'row')} of fold "
             f"{', '.join(map(str, folds))}, whatever the answers; name more folds"
         )
     return score

@@ -10,8 +10,8 @@ from pipeline.errors import PodiumError
 from pipeline.folds.plan import TEST, TRAIN_ONLY
 
 ANEW = (
-    "FRESH=1 makes them anew, and runs trained on the old folds can then no longer be joined "
-    "with new ones"
+    "make folds FRESH=1 makes them anew, and runs trained on the old folds can then no longer be "
+    "joined with new ones"
 )
 
 

@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 from scipy import sparse
 
-from pipeline.errors import PodiumError
+from pipeline.errors import TooFewRows
 from pipeline.folds.repair import Dealing, repair
 
 DEALS = 16  # greedy starts for small problems; the best one is kept
@@ -43,7 +43,7 @@ def split_groups(
     """
     names, codes = np.unique(groups, return_inverse=True)
     if len(names) < len(fractions):
-        raise PodiumError(
+        raise TooFewRows(
             f"folds: every part needs at least one whole group, but {len(names)} groups were given "
             f"for {len(fractions)} parts; ask for fewer (FOLDS=) or group by a finer column"
         )

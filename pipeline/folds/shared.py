@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.artifacts.hashing import json_hash
 from pipeline.competition import CompetitionData
 from pipeline.competition.rows import joined_groups
-from pipeline.errors import PodiumError
+from pipeline.errors import PodiumError, TooFewRows
 from pipeline.folds.assignment import ANEW, Folds, groups_differ, refuse_other
 from pipeline.folds.file import draft_folds, load_folds, make_folds
 from pipeline.images.duplicates import find_duplicates, kept_looks
@@ -25,7 +25,7 @@ def make_shared(data: CompetitionData, **options: Any) -> tuple[Folds, bool]:
     groups, found = _grouped(data)
     path = data.project.folds(data.competition.name)
     if path.exists() and not options.get("fresh"):
-        _refuse_unaware(load_folds(path), data, found)
+        _refuse_otherwise_joined(load_folds(path), data, found)
     info = {"duplicates": found} if found else {}
     rows = _rows(data, groups)
     with _telling_of(data, found):
@@ -62,12 +62,12 @@ def duplicates_sentence(folds: Folds) -> str:
         return "duplicates: not looked for when these folds were made"
     what = "the same bytes"
     if found["distance"] is not None:
-        what += f", or dHashes within {found['distance']} of 256 bits"
+        what += f", or dHashes that differ in at most {found['distance']} of 256 bits"
     if not found["clusters"]:
         return f"duplicates: none among the training pictures ({what})"
     return (
-        f"duplicates: {found['rows']:,} training pictures show what another shows, up to "
-        f"{found['largest']:,} the same; these share a fold ({what})"
+        f"duplicates: {found['rows']:,} training pictures show what another shows, the largest "
+        f"cluster {found['largest']:,} of them; each cluster is in one fold ({what})"
     )
 
 
@@ -76,7 +76,7 @@ def _telling_of(data: CompetitionData, found: dict[str, Any] | None) -> Iterator
     """Add to what is wrong with the rows that duplicates among them were joined."""
     try:
         yield
-    except PodiumError as error:
+    except TooFewRows as error:
         if not found or not found["clusters"]:
             raise
         yaml = data.project.shown(data.project.competition(data.competition.name))
@@ -121,10 +121,17 @@ def _torn(groups: np.ndarray | None, folded: np.ndarray | None) -> str:
     return f": '{torn[0]}' is one now" if len(torn) else ""
 
 
-def _refuse_unaware(old: Folds, data: CompetitionData, found: dict[str, Any] | None) -> None:
-    """Refuse folds that were made before, without joining the duplicates that there are."""
-    if found and found["clusters"] and "duplicates" not in old.info:
-        path = data.project.folds(data.competition.name)
+def _refuse_otherwise_joined(
+    old: Folds, data: CompetitionData, found: dict[str, Any] | None
+) -> None:
+    """Refuse folds that were made with other `duplicates`, or before any were looked for."""
+    path, before = data.project.folds(data.competition.name), old.info.get("duplicates")
+    if before and found is None:
+        refuse_other(path, ["duplicates.group true -> false"])
+    if before and found and before["distance"] != found["distance"]:
+        bits = f"{before['distance']} -> {found['distance']}"
+        refuse_other(path, [f"duplicates.distance {bits}"])
+    if found and found["clusters"] and not before:
         yaml = data.project.shown(data.project.competition(data.competition.name))
         raise PodiumError(
             f"{path}: made without joining duplicates, though {found['rows']} training pictures "

@@ -15,24 +15,26 @@ import imagehash
 import numpy as np
 from PIL import Image
 
+from pipeline.artifacts.hashing import text_hash
 from pipeline.competition.faults import opened, read_picture
+from pipeline.images.shrunk import BUDGET, Budget
 
 LOOK = np.dtype(
     [
-        ("fault", "U80"),  # why it cannot be used; the fields of the pixels are then 0
+        ("fault", "U72"),  # why it cannot be used; the fields of the pixels are then 0
         ("bytes", "i8"),
         ("time", "f8"),  # of the last change, seconds
         ("content", "S32"),  # SHA-256 of the bytes, shortened; '' without any
-        ("suffix", "U12"),  # of the file's name, small letters
-        ("format", "U12"),  # by content, as Pillow calls it; '' where OpenCV alone can read it
-        ("mode", "U8"),  # colours, as Pillow calls them: RGB, L, CMYK, I;16, ...
+        ("suffix", "U8"),  # of the file's name, small letters
+        ("format", "U8"),  # by content, as Pillow calls it; '' where OpenCV alone can read it
+        ("mode", "U6"),  # colours, as Pillow calls them: RGB, L, CMYK, I;16, ...
         ("bits", "u1"),  # of a channel, in the file; 0 where that is not known
         ("width", "i4"),  # pixels, as training decodes them: turned as the EXIF says
         ("height", "i4"),
         ("orientation", "i1"),  # of the EXIF, 1 to 8; 1 without. An AVIF's is not obeyed
         ("frames", "i4"),  # of a film, or pages
         ("quality", "i2"),  # of a JPEG, 1 to 100, estimated; 0 of others
-        ("camera", "U40"),  # make, model and software of the EXIF
+        ("camera", "U24"),  # make, model and software of the EXIF, shortened
         ("profile", "?"),  # whether a colour profile is embedded
         ("clear", "f4"),  # share of pixels that are mostly see-through
         ("grey", "?"),  # all channels are the same
@@ -44,12 +46,15 @@ LOOK = np.dtype(
         ("thumb", "u1", (8, 8, 3)),
     ]
 )
+UNKNOWN = BUDGET  # bytes that a picture without a readable header is taken to need
 HASH_SIDE = 16  # comparisons a side of the dHash
 DECODED_SIDE = 256  # pixels that a JPEG is decoded to at least; its dHash is then as of all pixels
 _SEEN_SIDE = 64  # pixels a side of what the statistics are of
 _BY_PILLOW = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _GREY = 2  # levels by which the channels of a grey picture may differ after compression
 _TURNED_BY_EXIF = ("JPEG", "MPO", "PNG", "WEBP")  # here; Pillow itself turns a TIFF as it opens it
+_BYTES = 10  # of memory a pixel, decoded whole: Pillow's picture, a copy of it, and its greys
+_BYTES_SCALED = 1  # of a JPEG that is decoded at an eighth
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -60,12 +65,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _BITS_OF_MODE = {"1": 1, "I": 32, "F": 32}
-_HIDES = (
-    "JPEG",
-    "MPO",
-    "PNG",
-    "WEBP",
-)  # OpenCV drops what is see-through; of others it makes black
+_HIDES = ("JPEG", "MPO", "PNG", "WEBP")  # OpenCV drops what is see-through; of others: black
 _ORIENTATION, _CAMERA = 0x0112, (0x010F, 0x0110, 0x0131)  # EXIF: make, model, software
 # Luminance quantisation of the JPEG standard (ITU-T T.81, table K.1); quality scales it.
 _LUMINANCE = np.sort(
@@ -79,8 +79,11 @@ _LUMINANCE = np.sort(
 )
 
 
-def look(path: Path) -> np.ndarray:
-    """Return what is to be told of a picture, () of dtype LOOK; a bad file is not raised."""
+def look(path: Path, budget: Budget | None = None) -> np.ndarray:
+    """Return what is to be told of a picture, () of dtype LOOK; a bad file is not raised.
+
+    `budget` holds the memory for its pixels meanwhile: all of it where no header tells how many.
+    """
     told = np.zeros((), LOOK)
     data, fault = read_picture(path)
     told["suffix"], told["bytes"] = path.suffix.lower(), len(data)
@@ -89,11 +92,15 @@ def look(path: Path) -> np.ndarray:
         told["content"] = hashlib.sha256(data).hexdigest()[:32]
         with contextlib.suppress(OSError):  # gone since it was read
             told["time"] = path.stat().st_mtime
-        _tell(told, _header(data))
-        picture, fault = opened(data, DECODED_SIDE)
-    if not fault:
-        fault = _look_at_pixels(told, data, picture)
-    told["fault"] = fault
+        facts, needed = _header(data)
+        _tell(told, facts)
+        with budget.taken(needed) if budget else contextlib.nullcontext():
+            picture, fault = opened(data, DECODED_SIDE)
+            if not fault:
+                fault = _look_at_pixels(told, data, picture)
+            del picture  # before its memory is given back
+    room = LOOK["fault"].itemsize // 4
+    told["fault"] = fault if len(fault) <= room else f"{fault[: room - 3]}..."
     return told
 
 
@@ -102,13 +109,16 @@ def _tell(told: np.ndarray, facts: dict[str, Any]) -> None:
         told[name] = value
 
 
-def _header(data: bytes) -> dict[str, Any]:
-    """Return what the file says of itself, as far as Pillow can read it."""
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
+    """Return what the file says of itself, as far as Pillow can read it, and about how many bytes
+    of memory its decoding takes."""
     facts: dict[str, Any] = {}
+    needed = UNKNOWN
     with contextlib.suppress(Exception), Image.open(io.BytesIO(data)) as picture:
         # A broken header ends this early; `opened` says what is wrong.
         facts["format"], facts["mode"] = picture.format, picture.mode
         facts["width"], facts["height"] = picture.size
+        needed = _needed_bytes(picture)
         facts["bits"] = _bits(picture, data)
         facts["profile"] = bool(picture.info.get("icc_profile"))
         facts["quality"] = _quality(getattr(picture, "quantization", None))
@@ -117,7 +127,13 @@ def _header(data: bytes) -> dict[str, Any]:
         if facts.get("orientation", 1) > 4 and picture.format in _TURNED_BY_EXIF:
             facts["width"], facts["height"] = facts["height"], facts["width"]
         facts["frames"] = getattr(picture, "n_frames", 1)  # reads all of a film
-    return facts
+    return facts, needed
+
+
+def _needed_bytes(picture: Image.Image) -> int:
+    # A progressive JPEG keeps all its coefficients, at whatever scale it is decoded.
+    scaled = picture.format in ("JPEG", "MPO") and not picture.info.get("progressive")
+    return picture.width * picture.height * (_BYTES_SCALED if scaled else _BYTES)
 
 
 def _bits(picture: Image.Image, data: bytes) -> int:
@@ -139,8 +155,15 @@ def _exif_facts(picture: Image.Image) -> dict[str, Any]:
     orientation = exif.get(_ORIENTATION, 1)
     return {
         "orientation": orientation if orientation in range(1, 9) else 1,
-        "camera": " ".join(str(exif.get(tag, "")) for tag in _CAMERA).strip("\0 "),
+        "camera": _camera([str(exif.get(tag, "")).strip("\0 ") for tag in _CAMERA]),
     }
+
+
+def _camera(parts: list[str]) -> str:
+    """Return make, model and software as one text; of a long one, the beginning and a few digits
+    that tell it from others which begin alike."""
+    text, room = " ".join(filter(None, parts)), LOOK["camera"].itemsize // 4
+    return text if len(text) <= room else f"{text[: room - 6]}~{text_hash(text, 5)}"
 
 
 def _quality(tables: dict[int, list[int]] | None) -> int:
@@ -172,7 +195,7 @@ def _look_at_pixels(told: np.ndarray, data: bytes, picture: Image.Image | None) 
         turns = _TURNS if picture.format in _TURNED_BY_EXIF else {}
         turn = turns.get(int(told["orientation"]))
         turned = picture if turn is None else picture.transpose(turn)
-    colours = turned.convert("RGB")
+    colours = turned if turned.mode == "RGB" else turned.convert("RGB")  # which would copy it
     told["constant"] = all(low == high for low, high in colours.getextrema())
     told["dhash"] = np.packbits(imagehash.dhash(colours, hash_size=HASH_SIDE).hash)
     seen = colours.resize((_SEEN_SIDE, _SEEN_SIDE), Image.Resampling.BOX, reducing_gap=2.0)
@@ -199,5 +222,7 @@ def _clear(picture: Image.Image) -> float:
     """Return the share of pixels of less than half opacity."""
     if not picture.has_transparency_data:
         return 0.0
-    opacity = np.asarray(picture.convert("RGBA").getchannel("A"))
-    return float((opacity < 128).mean())
+    # A palette's opacity, or that of one colour, has to be looked up; a channel is there.
+    has_channel = picture.mode in ("RGBA", "LA", "PA")
+    whole = picture if has_channel else picture.convert("RGBA")
+    return sum(whole.getchannel("A").histogram()[:128]) / (picture.width * picture.height)

@@ -132,6 +132,7 @@ def _told(project: Project, comp: str, made: bool, about: str, draft: Draft, see
         pictures=seen.pictures,
         warnings=[*draft.warnings, *seen.warnings],
         next=[
+            f"make audit COMP={comp}",
             f"make folds COMP={comp}",
             f"make train COMP={comp} ARCH=tf_efficientnet_lite0",
         ],

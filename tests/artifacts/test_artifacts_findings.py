@@ -55,6 +55,13 @@ def test_only_what_can_be_allowed_blocks(tmp_path):
         '[{"name": "leak-name", "level": "blok", "says": "x"}]}',
         '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": {}, "findings": '
         '[{"name": "leak-name", "level": "block", "says": null}]}',
+        '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": {}, "findings": '
+        '[{"name": 5, "level": "block", "says": "x"}]}',
+        '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": {}, "findings": '
+        '[{"name": "leak-name", "level": "block", "says": "x", "items": [1]}]}',
+        '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": {}, "findings": '
+        '[{"name": "leak-name", "level": "block", "says": "x", "table": 7}]}',
+        '{"competition": "a", "data_hash": "", "folds_hash": "", "facts": {}, "findings": 5}',
     ],
 )
 def test_a_broken_file_is_named_with_its_remedy(tmp_path, text):

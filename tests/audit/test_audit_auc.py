@@ -103,6 +103,24 @@ def test_separated_kinds_have_an_interval_that_is_no_point():
     assert (worst.low, worst.high) == (0.0, pytest.approx(1 - few.low))
 
 
+@pytest.mark.parametrize("which", ["all in one", "one of positives", "one positive row"])
+def test_one_cluster_of_a_kind_says_nothing(which):
+    """Check that a kind of one row or one cluster has no error that could be known."""
+    positive, scores = drawn(0)
+    groups = np.arange(len(scores))
+    if which == "all in one":
+        groups = np.zeros(len(scores), int)
+    elif which == "one of positives":
+        groups = np.where(positive, -1, groups)
+    else:
+        positive = np.arange(len(scores)) == 3
+    found = roc_area(positive, scores, groups)
+    assert found.value == pytest.approx(roc_auc_score(positive, scores))
+    assert (found.se, found.low, found.high) == (np.inf, 0.0, 1.0)
+    apart = roc_area(positive, positive * 1.0, groups)
+    assert (apart.se, apart.low, apart.high) == (np.inf, 0.0, 1.0)
+
+
 def test_what_has_no_auc_is_refused():
     """Check that one kind alone, and scores that are no numbers, are refused."""
     with pytest.raises(ValueError, match="both kinds"):

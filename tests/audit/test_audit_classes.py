@@ -64,7 +64,7 @@ def test_a_class_of_less_than_a_twentieth_warns(large, level, make_tiny):
     relabel(tiny, ["cat"] * large + ["owl"] * 2)
     finding = by_name(tiny)["class-counts"]
     assert finding.level == level
-    assert finding.says == f"2 classes have from 2 (owl) to {large} rows (cat)"
+    assert finding.says == f"2 classes: from 2 (owl) to {large} rows (cat)"
     assert finding.table[0] == ["class", "rows", "share"]
 
 

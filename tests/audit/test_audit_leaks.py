@@ -8,9 +8,10 @@ import pytest
 from sklearn.metrics import f1_score
 
 from pipeline.audit.evidence import overlap
-from pipeline.audit.hunt import Rows, best_f1, clustered_error, features, neighbours
-from pipeline.audit.hunted import MOST_ROWS, sample
-from pipeline.audit.leaks import leak_findings
+from pipeline.audit.hunt import features, neighbours, score_of
+from pipeline.audit.leaks import leak_findings, level_of
+from pipeline.audit.rows import KEPT_ROWS, MOST_ROWS, Rows, hunt_of, sample
+from pipeline.audit.score import Score, best_f1, chance_of_hits, clustered_error
 from pipeline.audit.traits import PRESENT, Column, all_traits, trait
 from pipeline.competition import CompetitionData
 from pipeline.competition import Rows as TableRows
@@ -117,6 +118,40 @@ def test_class_at_the_start_of_the_file_name():
     assert finding.table[1][3] == "100.0%"
 
 
+def test_sign_that_the_test_names_share_blocks_behind_one_that_they_lack():
+    """Check that a suffix which both tables have blocks, though a word that tells more is of the
+    training names alone; the suffix is what the finding shows."""
+    y, rng = drawn(classes=2), np.random.default_rng(1)
+    truth = np.r_[y, drawn(3, 2, M)]
+    suffix = np.where(rng.random(N + M) < 0.93, truth, 1 - truth)
+    words = [("camp", "palm")[k] for k in y] + ["shot"] * M
+    stems = [f"{w}{v}{'xz'[k]}" for w, v, k in zip(words, noise(N + M), suffix, strict=True)]
+    data, looks = competition(y, stems[:N])
+    images = [Path(f"data/images/{stem}.jpg") for stem in stems[N:]]
+    found = levels(replace(data, test=table_rows(stems[N:], images)), looks)
+    assert blocked(found) == {"leak-name"}
+    assert 0.85 < float(found["leak-name"].table[1][1].split(" ")[0]) < 0.97
+    titles = " ".join(item["title"] for item in found["leak-name"].items)
+    assert "token 'x'" in titles and "camp" not in titles
+
+
+def test_missing_pictures_are_no_sign_of_their_class():
+    """Check that pictures which are missing for most of one class do not make sizes and forms that
+    are all the same into leaks; in the pictures that are there a leak still shows."""
+    y = drawn()
+    gone = np.zeros(N + M, bool)
+    gone[:N] = (y == 1) & (np.random.default_rng(0).random(N) < 0.6)
+    data, looks = competition(y)
+    looks[gone], looks["fault"][gone] = np.zeros(1, LOOK), "no such file"
+    assert not told(levels(data, looks))
+    looks["quality"][:N][y == 0] = 75
+    found = levels(data, looks)
+    assert blocked(found) == {"leak-compression"}
+    assert found["leak-compression"].count == N - gone.sum()
+    looks["fault"] = "no such file"
+    assert {f.level for f in levels(data, looks).values()} == {"fine"}
+
+
 def test_class_in_a_hexadecimal_digit_of_the_id():
     """Check that a digit of the id tells, though the file names do not."""
     y, rng = drawn(classes=2), np.random.default_rng(1)
@@ -182,7 +217,7 @@ def test_size_in_bytes_that_the_picture_explains():
     looks["sharpness"] = sharp
     looks["bytes"] = 4000 + 1000 * sharp + np.random.default_rng(1).normal(0, 50, N + M)
     finding = levels(data, looks)["leak-bytes"]
-    assert finding.level == "warn" and "pixels alone remove" in finding.why
+    assert finding.level == "warn" and "pixels alone put right" in finding.why
 
 
 @pytest.mark.parametrize("how", ["sorted", "blocks", "alternating"])
@@ -212,7 +247,7 @@ def test_one_label_of_several():
 def test_leaking_label_is_found_among_many(monkeypatch):
     """Check that the screening passes the one of 30 labels that leaks to the boosting."""
     monkeypatch.setattr("test_audit_leaks.NAMES", tuple(f"label-{k}" for k in range(30)))
-    monkeypatch.setattr("pipeline.audit.hunted.MOST_LABELS", 2)
+    monkeypatch.setattr("pipeline.audit.hunt.MOST_LABELS", 2)
     labels = (np.random.default_rng(0).random((N, 30)) < 0.3).astype(np.int8)
     stems = [f"{'xq'[k]}{v}" for k, v in zip(labels[:, 23], noise(N), strict=True)]
     found = levels(*competition(labels, stems))
@@ -226,7 +261,7 @@ def test_rare_class():
     stems = [f"{'rare' if k == 2 else 'some'}{v}" for k, v in zip(y, noise(600), strict=True)]
     finding = levels(*competition(y, stems))["leak-name"]
     assert finding.level == "warn"
-    assert "class 'owl' of 12 rows at F1 1.00" in finding.says
+    assert "class 'owl' (12 rows) almost surely (F1 1.00)" in finding.says
 
 
 def test_noise_is_not_blocked():
@@ -337,8 +372,64 @@ def test_best_f1_is_the_best_of_all_thresholds():
     """Check F1 with ties against scikit-learn at every threshold."""
     rng = np.random.default_rng(0)
     positive, scores = rng.random(80) < 0.3, np.round(rng.random(80), 1)
-    best = max(f1_score(positive, scores >= cut) for cut in np.unique(scores))
-    assert best_f1(positive, scores) == pytest.approx(best)
+    best = max(np.unique(scores), key=lambda cut: f1_score(positive, scores >= cut))
+    found, answered, hits = best_f1(positive, scores)
+    assert found == pytest.approx(f1_score(positive, scores >= best))
+    assert (answered, hits) == ((scores >= best).sum(), (positive & (scores >= best)).sum())
+
+
+def test_chance_of_hits_is_that_of_shuffled_answers():
+    """Check the chance against shuffling, and that rows of one group count once."""
+    rng = np.random.default_rng(0)
+    positive, answered = np.arange(40) < 12, np.arange(40) % 40 < 15
+    hits = [(rng.permutation(answered) & positive).sum() for _ in range(20_000)]
+    alone = np.arange(40)
+    for k in (5, 7, 8):
+        chance = chance_of_hits(positive, 15, k, alone)
+        assert chance == pytest.approx(np.mean(np.array(hits) >= k), rel=0.15)
+    four = [np.repeat(x, 4) for x in (positive, alone)]
+    assert chance_of_hits(four[0], 60, 32, four[1]) == chance_of_hits(positive, 15, 8, alone)
+    assert chance_of_hits(four[0], 60, 32, np.arange(160)) < chance / 100
+
+
+def score(gain=0.0, se=0.1, f1=0.0, chance=1.0):
+    return Score("", 0.5 + gain, 0.5, se, 10_000, "owl", f1, 10, chance)
+
+
+def test_many_labels_of_noise_are_judged_together():
+    """Check that of 30,000 labels whose gains and chances are those of noise none is told of,
+    whereas some would be if each were judged as the only one."""
+    rng = np.random.default_rng(0)
+    gains = [score(gain=z * 0.1) for z in rng.normal(size=30_000)]
+    named = [score(f1=1.0, chance=p) for p in rng.random(30_000)]
+    for noise_of in (gains, named):
+        assert {level_of(one, 30_000) for one in noise_of} == {"fine"}
+        alone = sum(level_of(one, 1) == "block" for one in noise_of)
+        assert 20 < alone < 65  # 40 is 30,000 times .00135
+
+
+def test_class_that_chance_may_tell_does_not_block():
+    """Check that a high F1 of a few rows is not enough: nine hits of ten answers, where half of the
+    rows are of that class, against ten of ten in a large table."""
+    few, many = np.arange(21) < 10, np.arange(400) < 10
+    lucky = chance_of_hits(few, 10, 9, np.arange(21)) * 21
+    surely = chance_of_hits(many, 10, 10, np.arange(400)) * 400
+    assert level_of(score(f1=0.9, chance=lucky), 8) == "fine"
+    assert level_of(score(f1=1.0, chance=surely), 8) == "block"
+
+
+def test_gains_on_noise_spread_by_no_more_than_their_error():
+    """Check over 60 tables of noise, whose trait has two values, that the models of all parts share
+    rows: the error of independent rows is a sixth too small."""
+    found, every = [], np.arange(300)
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        y, bit = rng.integers(0, 2, 300), rng.integers(0, 2, 300).astype(float)
+        folds = Folds(every.astype(str), k_folds(y, None, 5, seed), None, "", {})
+        one = trait("t", "t", [Column("b", bit)], 300)
+        found.append(score_of([one], Rows(folds, every, every), y, ("a", "b")))
+    spread, error = np.std([s.gain for s in found], ddof=1), np.mean([s.se for s in found])
+    assert 0.6 * error < spread < 0.95 * error  # 1.18 without the widening
 
 
 def test_error_counts_groups():
@@ -372,9 +463,25 @@ def test_sample_keeps_rare_classes():
     y = np.where(np.arange(n) % 1000 == 0, 1, 0)
     ids = np.array([f"{k}" for k in range(n)])
     kept = sample(ids, y)
-    assert len(kept) <= MOST_ROWS + 50 and y[kept].sum() == 40
+    assert len(kept) <= MOST_ROWS and y[kept].sum() == 40
     other = np.random.default_rng(0).permutation(n)
     assert set(ids[other][sample(ids[other], y[other])]) == set(ids[kept])
+
+
+def test_sample_of_very_many_classes_keeps_the_limit(monkeypatch):
+    """Check that 1,000 classes do not each keep the rows of a rare one: those beyond 20 are one."""
+    monkeypatch.setattr("pipeline.audit.rows.MOST_ROWS", 4000)
+    data, _ = competition(drawn(classes=2))
+    n = 30_000
+    y = np.r_[np.zeros(4000, int), np.arange(n - 4000) % 1000]
+    ids = np.array([f"{k}" for k in range(n)])
+    classes = tuple(f"{k}" for k in range(1000))
+    many = replace(data, classes=classes, train=table_rows(ids, [Path("a")] * n, y))
+    folds = Folds(ids, np.arange(n) % 5, None, "", {})
+    hunt = hunt_of(many, folds, np.ones(n, bool))
+    chosen = hunt.labels[hunt.rows.chosen, 0]
+    assert 3000 < len(chosen) <= 4000 and np.bincount(chosen, minlength=20).min() >= 26
+    assert len(sample(ids, y)) <= 4000 < KEPT_ROWS * 1000  # more classes than there is room for
 
 
 def test_columns_that_say_nothing_are_left_out():

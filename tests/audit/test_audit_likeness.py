@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pipeline.audit import likeness
-from pipeline.audit.apart import boosting, out_of_fold, regression, told_apart
+from pipeline.audit.adversarial import boosting, out_of_fold, regression, told_apart
 from pipeline.audit.auc import roc_area
-from pipeline.audit.evidence import differences
+from pipeline.audit.evidence import differences, single_areas
 from pipeline.audit.likeness import NAME, likeness_findings
 from pipeline.audit.traits import Column
 from pipeline.images.duplicates import competition_looks
@@ -110,7 +110,36 @@ def test_copies_within_the_test_set_do_not_tell(found):
     assert found(looks).level != "warn"
     looks["content"][N:] = np.arange(M).astype("S32")  # now they seem to be other pictures
     looks["dhash"] = np.random.default_rng(0).integers(0, 256, (N + M, 32))
-    assert found(looks).level == "warn"
+    assert float(found(looks).table[1][2].split(" ")[0]) > 0.6
+
+
+def hidden_films(seed, brightness=1.0):
+    """Make looks at films of ten similar pictures, none of which is in both tables."""
+    films, rng = looks_like((N + M) // 10, seed), np.random.default_rng(100 + seed)
+    looks, film = looks_like(N + M, seed + 1), np.repeat(np.arange((N + M) // 10), 10)
+    looks["mean"] = films["mean"][film] + rng.normal(0, 0.5, (N + M, 3))
+    looks["std"], looks["sharpness"] = films["std"][film], films["sharpness"][film]
+    looks["thumb"] = np.clip(films["thumb"][film] + rng.normal(0, 2, (N + M, 8, 8, 3)), 0, 255)
+    looks["mean"][N:] *= brightness
+    return looks
+
+
+def test_films_that_nobody_names_are_noted_but_not_warned_of(found):
+    """Check that hidden clusters of similar pictures, without any shift, are a note that names
+    them, where the classifier's interval alone would warn; that a shift of theirs still warns."""
+    for seed in (0, 10, 20):
+        finding = found(hidden_films(seed))
+        assert finding.level == "note" and "columns.group if there are" in finding.why
+        assert float(finding.table[1][2].split(" ")[0]) > 0.6
+    assert found(hidden_films(0, 1.2)).level == "warn"
+
+
+def test_test_set_of_copies_cannot_be_compared(found):
+    """Check that test pictures which are all the same one say nothing of others."""
+    looks = looks_like(N + M)
+    looks[N:] = looks[N]
+    finding = found(looks)
+    assert finding.level == "fine" and "nothing can be compared" in finding.says
 
 
 def test_groups_that_recognise_each_other_are_no_shift():
@@ -151,14 +180,20 @@ def test_regression_takes_many_columns():
 
 def test_differences_are_in_words():
     """Check medians, means where medians agree, shares of kinds, and columns without a name."""
+
+    def words(*columns):
+        return differences(single_areas(columns, test), test)
+
     test = np.arange(40) >= 20
     spread = np.where(test, np.tile([1.0, 1, 1, 9, 9], 8), np.tile([1.0, 1, 1, 3, 3], 8))
     kinds = Column("format", test.astype(float), ("'JPEG'", "'PNG'"))
     size = Column("size", np.where(test, 9.0, 3.0) + np.arange(40) % 3)
-    assert differences([kinds], test) == "format 'JPEG': 0% against 100%"
-    assert differences([size], test) == "size: median 10 against 4"
-    assert differences([Column("s", spread)], test) == "s: mean 4.2 against 1.8"
-    assert differences([Column("", size.values)], test) == "-"
+    assert words(kinds) == "format 'JPEG': 0% against 100%"
+    assert words(size) == "size: median 10 against 4"
+    assert words(Column("s", spread)) == "s: mean 4.2 against 1.8"
+    assert words(Column("", size.values)) == "-"
+    falls = Column("falls", -size.values)
+    assert [area for area, _ in single_areas([falls, size], test)] == pytest.approx([1.0, 1.0])
 
 
 def test_too_few_or_no_test_rows(make_tiny, tmp_path, blind):

@@ -312,7 +312,7 @@ def test_allowed_findings_are_shown_as_allowed(data):
     free = Reader(render(audit_of(*findings), data, ["ok", "bad: yes"]))
     assert "Nothing keeps training from starting; ok and bad: yes are allowed." in free.words
     assert not free.all("span", "block") and not free.all("pre")
-    assert "make train COMP=tiny" in free.words
+    assert "make folds COMP=tiny" in free.words
 
 
 def test_text_between_backticks_is_code(data):

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.artifacts.findings import Audit
 
@@ -166,3 +167,41 @@ def test_a_broken_record_is_named_and_made_anew(plain, podium):
     assert result.status == 2 and "make audit writes it anew" in result.err
     assert podium(plain.root, "audit", "--comp", "tiny").status == 0
     assert audit_of(plain).data_hash == plain.data.hash
+
+
+@pytest.mark.parametrize("what", ["all alike", "all black", "other folds"])
+def test_data_that_cannot_be_dealt_is_audited_all_the_same(plain, podium, what):
+    """Check that pictures which leave nothing to deal, and folds of other rows, are findings."""
+    images = plain.root / "data" / "tiny" / "images"
+    if what == "other folds":
+        plain.folds()
+        plain.edit("train", lambda table: table.iloc[1:])
+    for path in images.glob("*.png") if what != "other folds" else ():
+        if what == "all alike":
+            shutil.copy(images / "059.png", path) if path.name != "059.png" else None
+        else:
+            Image.new("RGB", (16, 16)).save(path)
+    result = podium(plain.root, "audit", "--comp", "tiny")
+    assert result.status == 0 and "no-folds" in result.out
+    found = audit_of(plain)
+    if what != "other folds":
+        assert found.named("exact-duplicates").count == 60
+        assert "were joined" in found.named("no-folds").says
+    else:
+        assert "make folds FRESH=1" in found.named("no-folds").says
+    if what == "all black":
+        assert found.named("constant-pictures").count == 60
+
+
+def test_unreadable_pictures_cannot_be_allowed(plain, podium):
+    """Check that the remedy for bad pictures is a policy, and that no other is proposed."""
+    (plain.root / "data" / "tiny" / "images" / "000.png").unlink()
+    result = podium(plain.root, "audit", "--comp", "tiny")
+    assert result.status == 3 and "allow:" not in result.out
+    page = plain.project.audit("tiny").with_suffix(".html").read_text()
+    assert "allow by name" not in page
+    refused = podium(plain.root, "train", "--comp", "tiny", "--arch", "lenet")
+    assert refused.status == 2 and "allow" not in refused.err
+    plain.configure(audit={"allow": "unreadable-pictures"})
+    result = podium(plain.root, "audit", "--comp", "tiny")
+    assert result.status == 2 and "not a finding that can be allowed" in result.err

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import cv2
@@ -9,11 +10,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
+from pipeline.artifacts.findings import Audit, Finding
 from pipeline.artifacts.locks import lock
 from pipeline.artifacts.predictions import Predictions
 from pipeline.curve import CurveRequest, learning_curve, plan, report_parts, study
 from pipeline.ensemble.members import list_runs, usable_runs
 from pipeline.errors import Busy, PodiumError
+from pipeline.folds import draft_shared
+from pipeline.training.gate import audited_settings
 from pipeline.training.train import TrainRequest, train
 
 REQUEST = CurveRequest("tiny", "lenet", seeds=(0, 1), steps=3)
@@ -316,3 +320,37 @@ def test_a_network_that_learned_nothing_is_said(tiny):
     full = made.record["sizes"][0]["mean"]
     said = f"no better than one answer for all rows ({score:.4f})" in words_of(made)
     assert said == (full <= score) and full <= score
+
+
+def test_a_blocking_finding_keeps_a_curve_from_training(tiny):
+    """Check the refusal, that it leaves no folder, and that allowing the finding lifts it."""
+    data = tiny.data
+    finding = Finding("leak-name", "block", "file names tell the class of 42 rows", count=42)
+    hashes = {"data_hash": data.hash, "folds_hash": draft_shared(data).hash}
+    facts = audited_settings(data.competition)
+    Audit("tiny", findings=[finding], facts=facts, **hashes).save(tiny.project.audit("tiny"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PodiumError) as refused:
+        patch.setattr(study, "train_fold", lambda job: pytest.fail(f"{job.title} was trained"))
+        curve_of(tiny)
+    for words in ("leak-name", "file names tell", "audit: {allow: [leak-name]}"):
+        assert words in str(refused.value)
+    assert not tiny.run(NAME).exists() and not tiny.project.folds("tiny").exists()
+    tiny.configure(audit={"allow": ["leak-name"]})
+    assert curve_of(tiny, seeds=(0,)).missing == []
+
+
+def test_one_of_anything_is_singular(tiny):
+    """Check the report of a curve with one training left, of one seed and one epoch."""
+    curve_of(tiny, seeds=(0,))
+    for file in (tiny.run(NAME) / "size-1-2.seed-0.fold-0").iterdir():
+        file.unlink()
+    said = []
+    held = tiny.run(NAME).parent / ".locks" / f"{NAME}.size-1-2.seed-0.fold-0.lock"
+    with lock(held, "it"), pytest.raises(Busy):
+        curve_of(tiny, said, seeds=(0,))
+    made = curve_of(tiny, said, seeds=(0,), only=(0, 1))
+    words = [*said, words_of(made), report_parts(made)[0][0][2]]
+    assert not re.findall(
+        r"\b1 (?:[a-z]+ )?(?:trainings|seeds|epochs|rows|sizes|folds)\b", str(words)
+    )
+    assert "accuracy over 1 seed" in words and "(folds 0, 1)" in words_of(made)

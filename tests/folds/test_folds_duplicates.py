@@ -141,3 +141,20 @@ def test_the_same_command_twice_gives_the_same_file(make_tiny):
         path = tiny.project.folds("tiny")
         texts.append((path.read_bytes(), json.loads(path.with_suffix(".json").read_text())))
     assert texts[0] == texts[1]
+
+
+def test_other_settings_of_duplicates_are_named(tiny):
+    """Check that folds made with another distance, or with duplicates joined, say what differs, and
+    that what has another reason is not blamed on duplicates."""
+    copied(tiny, [(0, 1)])
+    make_shared(tiny.data)
+    tiny.configure(duplicates={"distance": 4})
+    with pytest.raises(PodiumError, match=r"made otherwise \(duplicates.distance 10 -> 4\)"):
+        make_shared(tiny.data)
+    tiny.configure(duplicates={"group": False})
+    with pytest.raises(PodiumError, match=r"made otherwise \(duplicates.group true -> false\)"):
+        make_shared(tiny.data)
+    tiny.configure(duplicates=None)
+    with pytest.raises(PodiumError, match=r"SEED 0 -> 3") as refused:
+        make_shared(tiny.data, seed=3)
+    assert "deals them apart" not in str(refused.value)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.images.hamming import clusters, near_pairs
+from pipeline.images import hamming
+from pipeline.images.hamming import Pairs, clusters, near_pairs
 
 
 def brute(codes: np.ndarray, distance: int) -> dict[tuple[int, int], int]:
@@ -108,3 +109,80 @@ def test_other_forms_are_refused():
             near_pairs(codes, distance)
     with pytest.raises(ValueError, match="distance must be"):
         near_pairs(np.zeros((2, 8), np.uint8), -1)
+
+
+def sparse(rng: np.random.Generator, n: int, share: float) -> np.ndarray:
+    """Return codes (n, 32) with a share of their bits set, as of line drawings on white."""
+    return np.packbits(rng.random((n, 256)) < share, axis=1)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1, 0.9])
+@pytest.mark.parametrize("tile", [(256, 4096), (32, 48)])
+def test_sparse_codes_are_compared_exactly(share, tile, monkeypatch):
+    """Check pairs and distances of codes that share most chunks, in one tile and in many."""
+    monkeypatch.setattr(hamming, "TILE", tile)
+    codes = sparse(np.random.default_rng(5), 400, share)
+    codes[200:300] = codes[:100]
+    codes[200:300, 5] ^= 96
+    found = near_pairs(codes, 10)
+    rows = zip(found.first.tolist(), found.second.tolist(), strict=True)
+    assert dict(zip(rows, found.distance.tolist(), strict=True)) == brute(codes, 10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.02, 0.04]), st.integers(0, 300))
+def test_of_too_many_pairs_the_shortest_tree_is_kept(seed, share, kept):
+    """Check by all comparisons that what is left of many pairs joins the same rows at every
+    distance, which is what a shortest tree does, and that all of it are pairs."""
+    codes = sparse(np.random.default_rng(seed), 120, share)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hamming, "DENSE", 6)
+        patch.setattr(hamming, "TILE", (12, 20))
+        every, few = brute(codes, 8), near_pairs(codes, 8, kept=kept)
+    rows = list(zip(few.first.tolist(), few.second.tolist(), strict=True))
+    assert len(rows) == len(set(rows)) <= max(kept, 119)
+    assert all(every[pair] == d for pair, d in zip(rows, few.distance.tolist(), strict=True))
+    first, second = (np.array([pair[k] for pair in every], np.int64) for k in (0, 1))
+    whole = Pairs(first, second, np.array([*every.values()], np.int64))
+    for level in range(9):
+        one, other = (clusters(120, p.take(p.distance <= level)) for p in (whole, few))
+        assert same_clusters(one, other)
+
+
+def test_codes_of_few_bits_differ_in_all_of_them():
+    """Check a code and its complement, which share no chunk, and a distance of all bits."""
+    codes = np.array([[0] * 8, [255] * 8], np.uint8)
+    assert near_pairs(codes, 64).distance.tolist() == [64]
+    assert len(near_pairs(codes, 63)) == 0
+    wide = np.array([[0] * 32, [255] * 32], np.uint8).repeat(2, axis=0)
+    assert near_pairs(wide, 255).distance.tolist() == [0, 0]
+
+
+def test_comparing_sparse_codes_is_bounded_by_their_number(monkeypatch):
+    """Check that no more pairs are compared than there are, however many chunks codes share."""
+    compared = []
+    original = hamming._distances
+
+    def counting(one, other):
+        compared.append(one.shape[1] * other.shape[1])
+        return original(one, other)
+
+    monkeypatch.setattr(hamming, "_distances", counting)
+    codes = sparse(np.random.default_rng(6), 3000, 0.03)
+    near_pairs(codes, 10)
+    assert 0 < sum(compared) < 1.2 * 3000**2
+    compared.clear()
+    codes[:1500] |= sparse(np.random.default_rng(7), 1500, 0.4)
+    near_pairs(codes, 10)
+    assert sum(compared) < 0.75 * 3000**2
+
+
+@pytest.mark.parametrize("tile", [(1, 1), (4, 6)])
+def test_tiles_are_passed_over_only_where_all_is_too_far(tile, monkeypatch):
+    """Check codes that differ just as their numbers of set bits do, against all comparisons."""
+    monkeypatch.setattr(hamming, "TILE", tile)
+    monkeypatch.setattr(hamming, "DENSE", 2)
+    codes = np.packbits(np.arange(256) < np.arange(0, 200, 2)[:, None], axis=1)
+    found = near_pairs(codes, 10)
+    pairs = zip(found.first.tolist(), found.second.tolist(), strict=True)
+    assert dict(zip(pairs, found.distance.tolist(), strict=True)) == brute(codes, 10)

@@ -1,7 +1,9 @@
 """Looks at pictures: hashes and qualities against peers, and what is kept of them on disk."""
 
+import contextlib
 import io
 import os
+import tracemalloc
 
 import imagehash
 import numpy as np
@@ -12,10 +14,12 @@ from PIL import Image
 
 from pipeline.competition.faults import fault, quiet
 from pipeline.errors import PodiumError
+from pipeline.images import look as look_module
 from pipeline.images import looks as looks_module
 from pipeline.images.decode import decode
 from pipeline.images.look import HASH_SIDE, LOOK, look
 from pipeline.images.looks import looks_of
+from pipeline.images.shrunk import BUDGET, Budget
 
 FILES = {"suppress_health_check": [HealthCheck.function_scoped_fixture], "deadline": None}
 
@@ -154,7 +158,7 @@ def counted(monkeypatch) -> list:
     """Return the list of files that are looked at from now on."""
     taken = []
 
-    def counting(path):
+    def counting(path, budget):
         taken.append(path)
         return look(path)
 
@@ -200,7 +204,7 @@ def test_a_kill_in_the_middle_costs_only_what_was_not_saved(pictures, monkeypatc
     monkeypatch.setattr(looks_module, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(looks_module.os, "cpu_count", lambda: 1)
 
-    def dying(path):
+    def dying(path, budget):
         if len(taken) == 40:
             raise KeyboardInterrupt
         taken.append(path)
@@ -213,7 +217,7 @@ def test_a_kill_in_the_middle_costs_only_what_was_not_saved(pictures, monkeypatc
         saved = len(stored["keys"])
     assert 1 <= saved <= 40
     again = []
-    monkeypatch.setattr(looks_module, "look", lambda path: again.append(path) or look(path))
+    monkeypatch.setattr(looks_module, "look", lambda path, budget: again.append(path) or look(path))
     told = looks_of(pictures, kept)
     assert len(again) == len(pictures) - saved
     assert (told == looks_of(pictures, tmp_path / "other.npz")).all()
@@ -248,3 +252,161 @@ def test_a_broken_file_of_looks_is_made_anew(pictures, counted, tmp_path):
     for place in rng.integers(0, len(whole), 150).tolist():
         kept.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         assert (looks_of(some, kept) == told).all(), place
+
+
+def test_looks_at_other_pictures_are_kept(pictures, counted, tmp_path):
+    """Check that a part asked for alone, with one file changed, forgets nothing of the rest, and
+    that a path has one look in the file."""
+    kept, there = tmp_path / "kept.npz", pictures[:-1]
+    told = looks_of(there, kept)
+    clouds(99, 50, 50).save(there[1])
+    looks_of(there[:20], kept)
+    counted.clear()
+    again = looks_of(there[20:] + there[:20], kept)
+    assert not counted and (again[:40] == told[20:]).all()
+    assert again["width"][41] == 50 and (again[42:] == told[2:20]).all()
+    with np.load(kept) as stored:
+        assert len(stored["keys"]) == len(np.unique(stored["keys"])) == 60
+
+
+def test_what_was_asked_for_last_is_kept_where_room_ends(pictures, counted, monkeypatch, tmp_path):
+    """Check the bound on looks that are not asked for: the ones asked for longest ago go."""
+    kept = tmp_path / "kept.npz"
+    monkeypatch.setattr(looks_module, "OTHERS", 12)
+    for part in (pictures[:10], pictures[10:20], pictures[20:30]):
+        looks_of(part, kept)
+    with np.load(kept) as stored:
+        assert len(stored["keys"]) == 22
+    counted.clear()
+    looks_of(pictures[10:30], kept)
+    assert not counted
+    looks_of(pictures[:10], kept)
+    assert sorted(counted) == pictures[2:10]
+
+
+def test_missing_pictures_alone_rewrite_nothing(pictures, tmp_path):
+    """Check that the file is left as it is where nothing new was seen."""
+    kept = tmp_path / "kept.npz"
+    looks_of(pictures, kept)
+    before = kept.stat()
+    looks_of(pictures, kept)
+    assert (kept.stat().st_mtime_ns, kept.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+@pytest.fixture
+def traced():
+    """Return a function from a call to its result and the most memory that it took, in bytes."""
+
+    def measure(call):
+        tracemalloc.start()
+        try:
+            return call(), tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    return measure
+
+
+def test_no_second_copy_of_the_looks_is_held(traced, monkeypatch, tmp_path):
+    """Check memory while 20,000 looks are taken, and read again: little more than the answer."""
+    one = np.zeros((), LOOK)
+    one["content"], one["fault"] = "0" * 32, "missing"
+    numbers = np.arange(1, 20_001, dtype=np.uint64)
+    monkeypatch.setattr(looks_module, "look", lambda path, budget: one)
+    monkeypatch.setattr(looks_module, "_identities", lambda files: (numbers[::-1], numbers))
+    monkeypatch.setattr(looks_module, "PIECE", 256)
+    paths = [tmp_path / f"{i}" for i in range(20_000)]
+    for _ in range(2):
+        told, most = traced(lambda: looks_of(paths, tmp_path / "kept.npz"))
+        assert (told == one).all() and most < 1.7 * told.nbytes
+    assert LOOK.itemsize <= 800
+
+
+def test_reasons_and_cameras_fit(monkeypatch, tmp_path):
+    """Check that every reason of the system is told whole, a longer one with an ellipsis, and that
+    long names of cameras are shortened to different ones."""
+    for number in range(1, 140):
+        reason = f"cannot be read ({os.strerror(number)})"
+        monkeypatch.setattr(look_module, "read_picture", lambda path, r=reason: (b"", r))
+        assert look(tmp_path / "a")["fault"] == reason
+    monkeypatch.setattr(look_module, "read_picture", lambda path: (b"", "é" * 90))
+    assert str(look(tmp_path / "a")["fault"]) == "é" * 69 + "..."
+    monkeypatch.undo()
+    names = set()
+    for make, model in (("NIKON CORPORATION", "D850"), ("NIKON CORPORATION", "D750"), ("Y", "7")):
+        exif = Image.Exif()
+        exif[0x010F], exif[0x0110], exif[0x0131] = make, f"NIKON {model}\0", "1.10"
+        clouds(0, 20, 20).save(tmp_path / "a.jpg", exif=exif)
+        names.add(str(look(tmp_path / "a.jpg")["camera"]))
+    assert len(names) == 3 and "Y NIKON 7 1.10" in names
+    assert sum(name.startswith("NIKON CORPORATION ~") for name in names) == 2
+
+
+class Recorded:
+    """A budget that remembers what was asked of it, and whether it is held."""
+
+    def __init__(self) -> None:
+        self.asked, self.held = [], False
+
+    @contextlib.contextmanager
+    def taken(self, wanted: int):
+        self.asked.append(wanted)
+        self.held = True
+        yield
+        self.held = False
+
+
+def test_memory_is_asked_for_before_pixels_are_decoded(monkeypatch, tmp_path):
+    """Check what a PNG of one colour, both kinds of JPEG and a file without a header ask for, that
+    it is held while they are decoded, and that all looks share one budget."""
+    budget, original = Recorded(), look_module.opened
+    seen = []
+    monkeypatch.setattr(look_module, "opened", lambda *a: seen.append(budget.held) or original(*a))
+    Image.new("RGBA", (3000, 1000)).save(tmp_path / "a.png")
+    clouds(0, 3000, 1000).save(tmp_path / "b.jpg")
+    clouds(0, 3000, 1000).save(tmp_path / "c.jpg", progressive=True)
+    (tmp_path / "d.jpg").write_text("no")
+    paths = [tmp_path / name for name in ("a.png", "b.jpg", "c.jpg", "d.jpg")]
+    with quiet():
+        for path in paths:
+            look(path, budget)
+    assert budget.asked[0] >= 9 * 3e6 and budget.asked[1] <= 3e6 and budget.asked[2] >= 6 * 3e6
+    assert budget.asked[3] == BUDGET and seen == [True] * 4 and not budget.held
+    budgets = []
+    monkeypatch.setattr(looks_module, "look", lambda p, budget: budgets.append(budget) or look(p))
+    looks_of(paths, tmp_path / "kept.npz")
+    assert len(budgets) == 4 and len(set(map(id, budgets))) == 1
+    assert isinstance(budgets[0], Budget)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "RGB"])
+def test_see_through_pixels_are_counted(mode, monkeypatch, tmp_path):
+    """Check the share of every form of transparency against all pixels as RGBA, and that no such
+    copy is made of a picture that has the channel."""
+    picture = clouds(2, 60, 40).quantize(16) if mode in ("P", "PA") else clouds(2, 60, 40)
+    picture = picture.convert(mode) if picture.mode != mode else picture
+    if mode in ("RGBA", "LA", "PA"):
+        picture.putalpha(clouds(3, 60, 40).convert("L"))
+    elif mode == "P":
+        picture.info["transparency"] = bytes(range(0, 256, 16))
+    else:
+        picture.info["transparency"] = picture.getpixel((3, 3))
+    opacity = np.asarray(picture.convert("RGBA"))[:, :, 3]
+    assert 0 < (opacity < 128).mean() < 1
+    if mode in ("RGBA", "LA", "PA"):
+        monkeypatch.setattr(Image.Image, "convert", None)
+    assert look_module._clear(picture) == (opacity < 128).mean()
+
+
+def test_a_disk_that_cannot_be_written_costs_no_look(tmp_path, monkeypatch):
+    """Check that looks which cannot be kept, or locked, are taken and returned all the same."""
+    path = tmp_path / "a.png"
+    Image.new("RGB", (9, 9), (1, 2, 3)).save(path)
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    for name in ("write_with", "lock"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"pipeline.images.looks.{name}", full)
+            assert looks_of([path], tmp_path / f"{name}.npz")["width"].tolist() == [9]

@@ -1,4 +1,4 @@
-"""How well a classifier tells test rows from training rows, out of fold, and what that is worth.
+"""Adversarial validation: how well a classifier tells test rows from training rows, out of fold.
 
 Test pictures of one photographer recognise each other, and nobody says whose they are. Where the
 training rows have groups, whole groups of them are therefore drawn as if they were a test set, and
@@ -28,7 +28,8 @@ class Told:
     """How well one kind of features tells test from training rows.
 
     `rows` (r,) of both tables; `probs` (r,): out of fold, that each is a test row; `drawn`: the
-    largest AUC for training groups drawn as a test set, None without groups; `differs`: in words.
+    largest AUC for training groups drawn as a test set, None without groups; `single`: the AUC of
+    the best column alone; `differs`: in words.
     """
 
     by: str
@@ -36,6 +37,7 @@ class Told:
     drawn: float | None
     rows: np.ndarray
     probs: np.ndarray
+    single: float
     differs: str
 
     def beyond(self, limit: float) -> bool:
@@ -69,6 +71,7 @@ def told_apart(
     cluster: np.ndarray,
     *,
     grouped: bool,
+    single: float = 0.5,
     differs: str = "-",
 ) -> Told:
     """Return how well models tell test rows from training rows by their features.
@@ -88,7 +91,7 @@ def told_apart(
             own = ~test
             drawn = _drawn_groups(model, table[own], cluster[own], float(test.mean()))
     area = roc_area(test, probs, cluster, parts=PARTS)
-    return Told(by, area, drawn, rows, probs, differs)
+    return Told(by, area, drawn, rows, probs, single, differs)
 
 
 def out_of_fold(
