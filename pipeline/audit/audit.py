@@ -61,11 +61,10 @@ def audit(project: Project, comp: str, say: Say, *, fresh: bool = False) -> Audi
         if found is None:
             findings = [*unmade, *_findings(data, folds, looks, say)]
             found = Audit(comp, data.hash, folds.hash, findings, facts | {"made": _now()})
-            _write_lists(json.parent, data, looks)
+        lists = _write_lists(json.parent, data, looks)
         page = json.with_suffix(".html")
         write_page(page, found, data, data.competition.audit.allow)
         found.save(json)  # last: what is there is complete
-    lists = tuple(path for path in _list_paths(json.parent) if path.exists())
     return Audited(found, made, data.competition.audit.allow, json, page, lists)
 
 
@@ -118,11 +117,12 @@ def _list_paths(folder: Path) -> tuple[Path, Path]:
     return folder / "duplicates-exact.txt", folder / "duplicates-near.txt"
 
 
-def _write_lists(folder: Path, data: CompetitionData, looks: np.ndarray) -> None:
-    """Write which training rows `exclude` may leave out; a list that would be empty is removed."""
+def _write_lists(folder: Path, data: CompetitionData, looks: np.ndarray) -> tuple[Path, ...]:
+    """Write which training rows `exclude` may leave out, and return the lists that have any; an
+    empty one is removed."""
     paths, distance = _list_paths(folder), data.competition.duplicates.distance
     if Reader(data.project, data.competition).exclude_path() in paths:
-        return  # the rows that it leaves out are not seen here, and must stay out
+        return ()  # the rows that it leaves out are not seen here, and must stay out
     for path, bits in zip(paths, (None, distance), strict=True):
         looked = path == paths[0] or distance is not None
         ids = spare_rows(data, looks, bits) if looked else []
@@ -130,6 +130,7 @@ def _write_lists(folder: Path, data: CompetitionData, looks: np.ndarray) -> None
             write_text(path, "".join(f"{name}\n" for name in ids))
         else:
             path.unlink(missing_ok=True)
+    return tuple(path for path in paths if path.exists())
 
 
 def _now() -> str:

@@ -128,7 +128,8 @@ def _finding(data: CompetitionData, hunt: Hunt, one: Judged, tests: int) -> Find
     table = (HEADERS, line_of(title, score))
     what = f"label '{score.label}'" if score.label else "the class"
     if one.level == "fine":
-        says = f"by the {title} alone {what} is hardly told: {in_words(score)}"
+        told = "hardly told" if score.removed < WARNS else "told no better than chance may do"
+        says = f"by the {title} alone {what} is {told}: {in_words(score)}"
         return Finding(name, "fine", says, table=table)
     found = evidence(one.trait, hunt.rows, hunt.labels[:, one.column], hunt.names[one.column])
     carried, says_carried = _carried(data, one.trait, found)

@@ -125,6 +125,9 @@ def test_the_list_of_copies_can_be_excluded(plain, podium):
     podium(plain.root, "audit", "--comp", "tiny")
     listed = plain.project.runs("tiny") / "duplicates-exact.txt"
     text = listed.read_text()
+    listed.unlink()
+    again = podium(plain.root, "audit", "--comp", "tiny")
+    assert "nothing has changed" in again.out and listed.read_text() == text
     spared = [line for line in text.split() if line in ("000", "001", "002")]
     assert len(spared) in (2, 3)  # three where no label leads
     plain.configure(exclude=str(listed.relative_to(plain.root)))
@@ -133,6 +136,7 @@ def test_the_list_of_copies_can_be_excluded(plain, podium):
     for _ in range(2):  # neither list changes, or the rows left out would come back
         result = podium(plain.root, "audit", "--comp", "tiny", "--fresh")
         assert result.status == 0 and listed.read_text() == near.read_text() == text
+        assert "rows to leave out" not in result.out  # they are left out already
     assert audit_of(plain).named("exact-duplicates").level == "fine"
 
 
