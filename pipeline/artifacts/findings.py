@@ -19,7 +19,8 @@ MAY_BE_ALLOWED = (  # the findings that can keep training from starting, unless 
     "leak-compression",
 )
 # Training cannot do without these pictures, but for the policies of `missing_images`.
-MAY_BLOCK = ("unreadable-pictures", *MAY_BE_ALLOWED)
+NEVER_ALLOWED = "unreadable-pictures"
+MAY_BLOCK = (NEVER_ALLOWED, *MAY_BE_ALLOWED)
 _REMEDY = "make audit writes it anew"
 
 
@@ -42,6 +43,11 @@ class Finding:
     depends: Literal["data", "folds"] = "data"
     items: Sequence[dict[str, Any]] = field(default_factory=list)
     table: Sequence[Sequence[str]] = field(default_factory=list)
+
+    @property
+    def allowable(self) -> bool:
+        """Whether the YAML can allow it, where it blocks."""
+        return self.name != NEVER_ALLOWED
 
     def __post_init__(self) -> None:
         texts = (self.name, self.says, self.why, self.depends)

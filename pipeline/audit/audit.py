@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Audited:
     """What an audit found, whether it was made now, and which of its findings keep training from
-    starting; `exclude` are the lists of duplicates by how near they are."""
+    starting; `lists` are files of training rows that `exclude` may leave out."""
 
     audit: Audit
     made: bool
@@ -84,7 +84,7 @@ def facts_of(data: CompetitionData, looks: np.ndarray) -> dict[str, Any]:
     """Return what else decides the findings: settings, the files themselves, this code."""
     return {
         **audited_settings(data.competition),
-        "pictures": hashlib.sha256(looks.tobytes()).hexdigest()[:16],
+        "pictures": hashlib.sha256(looks.view(np.uint8)).hexdigest()[:16],
         "rows": [len(data.train), len(data.test)],
     }
 

@@ -42,9 +42,12 @@ class Copies:
     @cached_property
     def clusters(self) -> list[np.ndarray]:
         """The rows of every cluster of several, as arrays."""
-        order = np.argsort(self.found.cluster, kind="stable")
-        ends = np.flatnonzero(np.diff(self.found.cluster[order])) + 1
-        return [rows for rows in np.split(order, ends) if len(rows) > 1]
+        cluster = self.found.cluster
+        shared = np.flatnonzero(np.bincount(cluster)[cluster] > 1)
+        if not len(shared):
+            return []
+        order = shared[np.argsort(cluster[shared], kind="stable")]
+        return np.split(order, np.flatnonzero(np.diff(cluster[order])) + 1)
 
     def distance(self, i: int, j: int) -> int:
         codes = self.looks["dhash"]

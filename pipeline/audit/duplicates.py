@@ -80,7 +80,6 @@ def _across(copies: Copies) -> Finding:
         return not (tied and (apart[i] or apart[j]))  # then left out of that fold's training
 
     pairs = copies.nearest(fold, leaks)
-    yaml = copies.data.project.shown(copies.data.project.competition(copies.data.competition.name))
     return Finding(
         "duplicates-across-folds",
         "block" if pairs else "fine",
@@ -88,8 +87,8 @@ def _across(copies: Copies) -> Finding:
         if pairs
         else "no picture is trained on in a fold that validates its duplicate",
         "The network has seen the picture that it is scored on: every out-of-fold score is too "
-        f"good. make folds FRESH=1 keeps them together (unless {yaml} says duplicates.group: "
-        "false), and runs on the old folds must be trained again.",
+        "good. make folds FRESH=1 keeps them together (unless duplicates.group is false in "
+        f"{copies.data.yaml}), and runs on the old folds must be trained again.",
         count=len(pairs),
         depends="folds",
         items=copies.items(pairs),

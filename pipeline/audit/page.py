@@ -100,7 +100,7 @@ def render(audit: Audit, data: CompetitionData, allowed: Sequence[str]) -> str:
         audit=audit,
         data=data,
         title=competition.title or competition.name,
-        yaml_path=data.project.shown(data.project.competition(competition.name)),
+        yaml_path=data.yaml,
         permission=_permission([*allowed, *_allowable(by_kind["block"])]),
         allowable=_allowable(by_kind["block"]),
         sections=sections,
@@ -112,8 +112,7 @@ def render(audit: Audit, data: CompetitionData, allowed: Sequence[str]) -> str:
 
 def _allowable(sections: Sequence[Section]) -> list[str]:
     """Return the names of the findings that the YAML can allow."""
-    names = [section.finding.name for section in sections]
-    return [name for name in names if name != "unreadable-pictures"]
+    return [section.finding.name for section in sections if section.finding.allowable]
 
 
 def _permission(names: Sequence[str]) -> str:

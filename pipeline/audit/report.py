@@ -1,6 +1,6 @@
 """What an audit found, ready to be shown in a terminal."""
 
-from pipeline.artifacts.findings import LEVELS, MAY_BE_ALLOWED
+from pipeline.artifacts.findings import LEVELS
 from pipeline.audit.audit import Audited
 from pipeline.config.project import Project
 
@@ -32,7 +32,7 @@ def report_parts(project: Project, comp: str, audited: Audited) -> list[Part]:
     yaml = project.shown(project.competition(comp))
     if blocking:
         names = ", ".join(finding.name for finding in blocking)
-        allowable = ", ".join(f.name for f in blocking if f.name in MAY_BE_ALLOWED)
+        allowable = ", ".join(f.name for f in blocking if f.allowable)
         said = f"training does not start before this is mended: {names}"
         if allowable:
             said += f"; where it must be so, say in {yaml}: audit: {{allow: [{allowable}]}}"

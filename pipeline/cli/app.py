@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 
 Comp = Annotated[str, typer.Option(help="competition: experiments/competitions/COMP.yaml")]
+Recipe = Annotated[str, typer.Option(help="experiments/recipes/RECIPE.yaml")]
+Overrides = Annotated[str, typer.Option(help="'training.epochs=3 image.size=160'")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of going on")]
 
 

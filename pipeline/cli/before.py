@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import Comp, Fresh, app, numbers, project_here
+from pipeline.cli.app import Comp, Fresh, Overrides, Recipe, app, numbers, project_here
 from pipeline.errors import PodiumError
 from pipeline.show import parts, say
 
@@ -43,9 +43,9 @@ def audit(comp: Comp = "digits", fresh: Fresh = False) -> None:
 def preview(
     comp: Comp = "digits",
     arch: Annotated[str, typer.Option(help="architecture, whose weights say the colours")] = "",
-    recipe: Annotated[str, typer.Option(help="experiments/recipes/RECIPE.yaml")] = "baseline",
+    recipe: Recipe = "baseline",
     seed: Annotated[int, typer.Option(help="of the augmentation")] = 0,
-    set: Annotated[str, typer.Option(help="'augment.rotate=15 image.size=160'")] = "",
+    set: Overrides = "",
     only: Annotated[str, typer.Option(help="the fold that validates; the first")] = "",
     limit: Annotated[int, typer.Option(help="pictures a sheet")] = 12,
 ) -> None:
@@ -62,9 +62,9 @@ def preview(
 def learning_curve(
     comp: Comp = "digits",
     arch: Annotated[str, typer.Option(help="architecture")] = "",
-    recipe: Annotated[str, typer.Option(help="experiments/recipes/RECIPE.yaml")] = "baseline",
+    recipe: Recipe = "baseline",
     seed: Annotated[str, typer.Option(help="several; each trains every size")] = "0 1 2",
-    set: Annotated[str, typer.Option(help="'training.epochs=3 image.size=160'")] = "",
+    set: Overrides = "",
     only: Annotated[str, typer.Option(help="folds that validate; the first")] = "",
     name: Annotated[str, typer.Option(help="of the curve")] = "",
     fresh: Fresh = False,

@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import Comp, Fresh, app, data_and_folds, numbers, project_here
+from pipeline.cli.app import (
+    Comp,
+    Fresh,
+    Overrides,
+    Recipe,
+    app,
+    data_and_folds,
+    numbers,
+    project_here,
+)
 from pipeline.errors import PodiumError
 from pipeline.show import (
     ensemble_report,
@@ -61,9 +70,9 @@ def folds(
 def train(
     comp: Comp = "digits",
     arch: Annotated[str, typer.Option(help="one or several timm names, lenet, simple-cnn")] = "",
-    recipe: Annotated[str, typer.Option(help="experiments/recipes/RECIPE.yaml")] = "baseline",
+    recipe: Recipe = "baseline",
     seed: Annotated[str, typer.Option(help="one or several; each is a run")] = "0",
-    set: Annotated[str, typer.Option(help="'training.epochs=3 image.size=160'")] = "",
+    set: Overrides = "",
     name: Annotated[str, typer.Option(help="name of the run")] = "",
     only: Annotated[str, typer.Option(help="folds to run now")] = "",
     limit: Annotated[int | None, typer.Option(help="rows, for a smoke run")] = None,

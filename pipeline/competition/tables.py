@@ -45,6 +45,11 @@ class CompetitionData:
             raise AssertionError("a training table always has labels")
         return self.train.labels
 
+    @property
+    def yaml(self) -> str:
+        """The competition's YAML as a user of the project would type it."""
+        return self.project.shown(self.project.competition(self.competition.name))
+
     def label_in_words(self, row: int) -> str:
         """Return the names of the classes of a training row; 'no label' where it has none."""
         label = self.labels[row]

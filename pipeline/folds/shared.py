@@ -79,10 +79,9 @@ def _telling_of(data: CompetitionData, found: dict[str, Any] | None) -> Iterator
     except TooFewRows as error:
         if not found or not found["clusters"]:
             raise
-        yaml = data.project.shown(data.project.competition(data.competition.name))
         raise PodiumError(
             f"{error} ({found['rows']} of {len(data.train)} training pictures show what another "
-            f"shows and were joined; duplicates: {{group: false}} in {yaml} deals them apart)"
+            f"shows and were joined; duplicates: {{group: false}} in {data.yaml} deals them apart)"
         ) from None
 
 
@@ -132,11 +131,10 @@ def _refuse_otherwise_joined(
         bits = f"{before['distance']} -> {found['distance']}"
         refuse_other(path, [f"duplicates.distance {bits}"])
     if found and found["clusters"] and not before:
-        yaml = data.project.shown(data.project.competition(data.competition.name))
         raise PodiumError(
             f"{path}: made without joining duplicates, though {found['rows']} training pictures "
             f"show what another shows; {ANEW}; or keep these folds and say "
-            f"duplicates: {{group: false}} in {yaml}"
+            f"duplicates: {{group: false}} in {data.yaml}"
         )
 
 

@@ -67,8 +67,7 @@ def _no_picture(parts: Parts, chosen: Chosen, fold: int) -> str:
     row, reason = next(iter(chosen.wrong.items()))
     return (
         f"{path_of(parts, row)}: {reason}, and so are all {len(chosen.wrong)} training pictures "
-        "that were tried; mend `images` or `extension` in "
-        f"{parts.data.project.shown(parts.data.project.competition(parts.data.competition.name))}"
+        f"that were tried; mend `images` or `extension` in {parts.data.yaml}"
     )
 
 

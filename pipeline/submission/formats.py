@@ -16,7 +16,7 @@ from pipeline.errors import PodiumError, nearest
 def sample_of(data: CompetitionData) -> Sample:
     """Return the form of a submission; refuse a competition that has no test rows."""
     if data.sample is None:
-        yaml = data.project.shown(data.project.competition(data.competition.name))
+        yaml = data.yaml
         raise PodiumError(f"{yaml}: no test table or folder, so nothing can be submitted; name one")
     return data.sample
 

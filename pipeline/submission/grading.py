@@ -164,7 +164,7 @@ def _places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def _read_answers(data: CompetitionData) -> _Answers:
     competition = data.competition
-    yaml = data.project.shown(data.project.competition(competition.name))
+    yaml = data.yaml
     if competition.tables.answers is None:
         raise PodiumError(
             f"{yaml}: names no tables.answers, so nothing can be graded here; "

@@ -78,7 +78,7 @@ def medal_table(data: CompetitionData, rows: Iterable[Entry]) -> list[MedalRow]:
 def _leaderboard(data: CompetitionData) -> tuple[list[float], list[float]]:
     """Return the teams' public and private scores."""
     tables = data.competition.tables
-    yaml = data.project.shown(data.project.competition(data.competition.name))
+    yaml = data.yaml
     if tables.leaderboard is None:
         raise PodiumError(
             f"{yaml}: names no tables.leaderboard to rank among; give it a CSV table with the "

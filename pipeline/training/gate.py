@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.artifacts.findings import MAY_BE_ALLOWED, Audit
+from pipeline.artifacts.findings import Audit
 from pipeline.competition import CompetitionData
 from pipeline.config.competition import Competition
 from pipeline.errors import PodiumError
@@ -28,17 +28,16 @@ def check_audit(data: CompetitionData, folds: Folds, say: Callable[[str], None])
             say(f"audit: stale, the {changed} changed since; make audit COMP={comp} looks again")
         return
     names = ", ".join(finding.name for finding in blocking)
-    allowable = ", ".join(f.name for f in blocking if f.name in MAY_BE_ALLOWED)
+    allowable = ", ".join(f.name for f in blocking if f.allowable)
     if changed:
         raise PodiumError(
             f"{project.shown(path)}: {names} kept training from starting; the {changed} changed "
             f"since, so make audit COMP={comp} must look again"
         )
-    yaml = project.shown(project.competition(comp))
     raise PodiumError(
         f"{project.shown(path)}: {names}: {blocking[0].says}; mend the data and run make audit "
         f"COMP={comp} again"
-        + (f", or allow it in {yaml}: audit: {{allow: [{allowable}]}}" if allowable else "")
+        + (f", or allow it in {data.yaml}: audit: {{allow: [{allowable}]}}" if allowable else "")
     )
 
 
