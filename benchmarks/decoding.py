@@ -31,7 +31,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.config.recipe import Crop
+from pipeline.config.pictures import Crop
 from pipeline.images.decode import canonical
 from pipeline.images.shrunk import make_copies, pixel_limit
 

@@ -17,7 +17,9 @@ from tqdm import tqdm
 from pipeline.artifacts.files import write_with
 from pipeline.artifacts.hashing import json_hash
 from pipeline.competition import CompetitionData
-from pipeline.config.recipe import Image, Model, Recipe
+from pipeline.config.learning import Model
+from pipeline.config.pictures import Image
+from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.images.augment import Evaluator
 from pipeline.images.cache import Source

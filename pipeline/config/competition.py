@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.artifacts.findings import MAY_BE_ALLOWED
+from pipeline.config.pictures import Crop, Positive
 from pipeline.config.project import Project
-from pipeline.config.recipe import Crop, Positive, Recipe
+from pipeline.config.recipe import Recipe
 from pipeline.config.schema import Section, merged, parse, read_yaml
 from pipeline.errors import PodiumError, nearest
 

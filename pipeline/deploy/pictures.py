@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.competition.pictures import walk
-from pipeline.config.recipe import Image
+from pipeline.config.pictures import Image
 from pipeline.errors import PodiumError
 from pipeline.images.augment import Evaluator
 from pipeline.images.cache import Pixels, Source

@@ -18,8 +18,8 @@ from pipeline.artifacts.hashing import json_hash
 from pipeline.competition import CompetitionData, load_data
 from pipeline.competition.faults import faults
 from pipeline.competition.pictures import is_picture
+from pipeline.config.pictures import Image
 from pipeline.config.project import Project
-from pipeline.config.recipe import Image
 from pipeline.deploy.answers import (
     COLUMNS,
     Answers,

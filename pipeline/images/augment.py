@@ -18,7 +18,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network fo
 import albumentations as A
 import cv2
 
-from pipeline.config.recipe import Augment, Image
+from pipeline.config.pictures import Augment, Image
 from pipeline.images.decode import scaled, square
 
 cv2.setNumThreads(0)  # one picture per call is too little work to share among threads

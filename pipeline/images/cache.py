@@ -20,7 +20,7 @@ from tqdm import tqdm
 from pipeline.artifacts.files import replacing, write_with
 from pipeline.artifacts.hashing import json_hash
 from pipeline.artifacts.locks import lock
-from pipeline.config.recipe import Crop, Image
+from pipeline.config.pictures import Crop, Image
 from pipeline.errors import PodiumError
 from pipeline.images.decode import canonical
 from pipeline.images.shrunk import FORMAT, make_copies, pixel_limit

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.config.recipe import Crop
+from pipeline.config.pictures import Crop
 from pipeline.errors import PodiumError
 from pipeline.images.encoded import Encoded, read_encoded
 from pipeline.images.shrunk import opened

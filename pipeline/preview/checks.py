@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.config.recipe import Image
+from pipeline.config.pictures import Image
 from pipeline.preview.feed import Fed
 from pipeline.preview.geometry import Geometry
 

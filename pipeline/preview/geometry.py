@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.config.recipe import Crop, Image
+from pipeline.config.pictures import Crop, Image
 from pipeline.images.decode import crop_box
 from pipeline.preview.cells import Box
 

@@ -9,7 +9,8 @@ from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn import functional as F
 
-from pipeline.config.recipe import Optimizer, Recipe, Schedule
+from pipeline.config.learning import Optimizer, Schedule
+from pipeline.config.recipe import Recipe
 
 
 class LossFunction(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.artifacts.hashing import stable_int
 from pipeline.competition import CompetitionData, require_pictures
-from pipeline.config.recipe import Crop, Image
+from pipeline.config.pictures import Crop, Image
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 from pipeline.images.cache import Pixels, open_rows

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.config.pictures import Crop
 from pipeline.config.project import Project
-from pipeline.config.recipe import Crop, Recipe, load_recipe, run_name
+from pipeline.config.recipe import Recipe, load_recipe, run_name
 from pipeline.config.schema import merged, parse, parse_overrides
 from pipeline.errors import PodiumError
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.artifacts.predictions import Predictions
 from pipeline.competition import load_data
-from pipeline.config.recipe import Image as ImageSection
+from pipeline.config.pictures import Image as ImageSection
 from pipeline.deploy.networks import RunNetworks
 from pipeline.deploy.pictures import View, views
 from pipeline.folds import make_shared

@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import ks_2samp, kstest
 
 from pipeline.artifacts.hashing import stable_int
-from pipeline.config.recipe import Augment, Image, Training
+from pipeline.config.learning import Training
+from pipeline.config.pictures import Augment, Image
 from pipeline.images.augment import Augmenter, Evaluator
 
 MANY = 2000

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.recipe import Augment, Image
+from pipeline.config.pictures import Augment, Image
 from pipeline.errors import PodiumError
 from pipeline.images.augment import Augmenter, Evaluator
 from pipeline.images.batches import Batches, Images, loader

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.recipe import Crop, Image
+from pipeline.config.pictures import Crop, Image
 from pipeline.errors import PodiumError
 from pipeline.images import cache, shrunk
 from pipeline.images.cache import open_pixels

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pil
 
-from pipeline.config.recipe import Crop
+from pipeline.config.pictures import Crop
 from pipeline.errors import PodiumError
 from pipeline.images.decode import canonical, crop_box, decode, scaled, square
 

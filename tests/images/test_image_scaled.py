@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config.recipe import Crop
+from pipeline.config.pictures import Crop
 from pipeline.images import encoded
 from pipeline.images.decode import canonical, crop_box
 from pipeline.images.encoded import Header, jpeg_header

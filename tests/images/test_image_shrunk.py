@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pil
 
-from pipeline.config.recipe import Crop, Image
+from pipeline.config.pictures import Crop, Image
 from pipeline.images import encoded, shrunk
 from pipeline.images.cache import Source
 from pipeline.images.decode import canonical, crop_box

@@ -7,7 +7,7 @@ import torch
 from PIL import Image as PillowImage
 
 from pipeline.artifacts.hashing import stable_int
-from pipeline.config.recipe import Augment, Crop, Image
+from pipeline.config.pictures import Augment, Crop, Image
 from pipeline.images.augment import Augmenter, Evaluator
 from pipeline.images.decode import canonical, crop_box
 from pipeline.preview import preview, report_parts

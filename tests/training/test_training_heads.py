@@ -13,7 +13,8 @@ from sklearn.metrics import cohen_kappa_score
 from torch.nn import functional as F
 
 from pipeline.artifacts.predictions import Predictions
-from pipeline.config.recipe import Optimizer, Recipe
+from pipeline.config.learning import Optimizer
+from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.training.heads import (
     HEADS,

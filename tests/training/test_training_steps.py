@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config.recipe import Optimizer, Recipe, Schedule
+from pipeline.config.learning import Optimizer, Schedule
+from pipeline.config.recipe import Recipe
 from pipeline.training.device import Setup
 from pipeline.training.loop import Learner, Normalise, train_step
 from pipeline.training.optim import build_ema, build_loss, build_optimizer, lr_factor
