@@ -5,7 +5,7 @@
 # Variables (make train ARCH=densenet121 ONLY=0 ...); each is the verb's option of the same name:
 #   COMP=digits  ARCH=  RECIPE=baseline  NAME=  SEED=0  SET="training.epochs=3"  ONLY=0  LIMIT=500
 #   FASHION_MNIST=folder of the four IDX files of COMP=fashion-mnist (no option: read from the environment)
-#   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  FRESH=1  REFIT=1
+#   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  FRESH=1  REFIT=1  BUDGET=2h
 #   DATA=folder (make init, make predict)  CONFIDENCE=0.9  OUT=file.csv
 PYTHON ?= python3
 COMP ?= digits
@@ -72,8 +72,8 @@ folds: .venv/done $(extra) ## make the folds that all runs share: FOLDS= HOLDOUT
 preview: .venv/done $(extra) ## draw what the network is fed: ARCH= RECIPE= SET= SEED= ONLY= LIMIT=12
 	@$(RUN) preview --comp $(call quoted,COMP) $(foreach name,ARCH RECIPE SET SEED ONLY LIMIT,$(call option,$(name)))
 
-train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= REFIT=1 FRESH=1
-	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT EXECUTOR) $(if $(filter-out 0 no false,$(REFIT)),--refit)
+train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= BUDGET=2h REFIT=1 FRESH=1
+	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT BUDGET EXECUTOR) $(if $(filter-out 0 no false,$(REFIT)),--refit)
 
 learning-curve: .venv/done $(extra) ## train ARCH on 1/8, 1/4, 1/2 and all rows: RECIPE= SET= SEED="0 1 2" ONLY=0 NAME= FRESH=1
 	@$(RUN) learning-curve $(call options,ARCH RECIPE SEED SET ONLY NAME)

@@ -10,7 +10,8 @@ from pipeline.ensemble.build import build_ensemble
 from pipeline.folds import Folds
 from pipeline.submission import grade_all
 from pipeline.submission.standings import Standing, standings, submit
-from pipeline.training.train import TrainRequest, shared_folds, train
+from pipeline.training.request import TrainRequest
+from pipeline.training.train import shared_folds, train
 
 ARCHITECTURES = ("resnet18", "resnet10t")
 

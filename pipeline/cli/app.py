@@ -62,6 +62,11 @@ def project_here() -> Project:
     return Project(Path.cwd())
 
 
+def confirmed(question: str) -> bool:
+    """Ask at the terminal; without one the answer is no."""
+    return sys.stdin.isatty() and typer.confirm(question)
+
+
 def numbers(text: str, variable: str) -> list[int]:
     try:
         return [int(part) for part in text.replace(",", " ").split()]

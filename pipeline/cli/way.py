@@ -10,6 +10,7 @@ from pipeline.cli.app import (
     Overrides,
     Recipe,
     app,
+    confirmed,
     data_and_folds,
     numbers,
     project_here,
@@ -77,19 +78,25 @@ def train(
     only: Annotated[str, typer.Option(help="folds to run now")] = "",
     limit: Annotated[int | None, typer.Option(help="rows, for a smoke run")] = None,
     refit: Annotated[bool, typer.Option("--refit", help="then one network on all rows")] = False,
+    budget: Annotated[str, typer.Option(help="'2h': measure first, train what fits")] = "",
     executor: Annotated[str, typer.Option(help="who runs the jobs: local")] = "local",
     fresh: Fresh = False,
 ) -> None:
     """Train every architecture on every fold; only what is missing is run."""
-    from pipeline.training.train import TrainRequest
+    from pipeline.training.planner import parse_budget
+    from pipeline.training.request import TrainRequest
     from pipeline.training.train import train as run_train
 
     if executor != "local":
         raise PodiumError(f"EXECUTOR: {executor!r} is not known; there is: local")
     seeds, folds_now = numbers(seed, "SEED"), numbers(only, "ONLY")
     asked = comp, arch.replace(",", " ").split(), recipe, seeds, set, name, folds_now, limit, fresh
-    request = TrainRequest(*asked, refit=refit)
+    seconds = parse_budget(budget) if budget else None
+    request = TrainRequest(*asked, refit=refit, budget=seconds, ask=confirmed)
     summaries = run_train(project_here(), request, say)
+    if not summaries:
+        print("nothing fits; a longer BUDGET, or fewer epochs, smaller pictures, LIMIT=")
+        return
     print(f"\n{summaries_table(summaries)}")
     print(f"next: {next_after_training(summaries, comp)}")
 

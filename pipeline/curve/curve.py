@@ -21,10 +21,10 @@ from pipeline.curve.result import Result, perfect_score, publish
 from pipeline.curve.study import Point, Study
 from pipeline.errors import Busy, PodiumError
 from pipeline.folds import draft_shared
+from pipeline.training.check import check_network, check_recipe
 from pipeline.training.gate import check_audit
-from pipeline.training.heads import check_head, is_ordered
 from pipeline.training.train import shared_folds
-from pipeline.training.zoo import build_model, check_arch, check_weights
+from pipeline.training.zoo import check_arch
 
 Say = Callable[[str], None]
 
@@ -64,7 +64,7 @@ def learning_curve(project: Project, request: CurveRequest, say: Say) -> Curve:
     left = [p for p in plan.points if request.fresh or not study.is_finished(p)]
     if left:  # what cannot be trained leaves nothing behind, and costs nothing that is there
         study.check_trainable()
-        build_model(study.recipe, len(data.classes))
+        check_network(study.recipe, data)
     shared_folds(data, say)
     study.open(fresh=request.fresh)
     _train(study, plan, left, say)
@@ -97,8 +97,12 @@ def _study(data: CompetitionData, request: CurveRequest) -> Study:
             f"LIMIT: the recipe has data.limit={recipe.data.limit}, but a learning curve takes "
             "subsets of all rows itself; leave it out"
         )
-    check_weights(recipe)
-    check_head(recipe, data.competition.task, len(data.classes), is_ordered(data))
+    if recipe.teacher.run:
+        raise PodiumError(
+            f"teacher.run: {recipe.teacher.run!r}, but a learning curve is of the labelled rows "
+            "alone; leave it out"
+        )
+    check_recipe(recipe, data)
     plain = run_name(request.recipe, recipe, request.overrides, request.name)
     name = checked_name(f"curve-{plain}", "NAME")
     return Study(name, request.recipe, recipe, data, draft_shared(data), recipes=recipes)

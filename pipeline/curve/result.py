@@ -16,7 +16,7 @@ from pipeline.curve.study import Outcome, Point, Study, size_name
 from pipeline.decisions import best_constant, default_rule
 from pipeline.errors import PodiumError
 from pipeline.metrics import CustomMetric, standard_error
-from pipeline.training.fold import score_logits
+from pipeline.training.scores import score_logits
 from pipeline.training.run import REMEDY
 
 COLUMNS = ("size", "n", "seed", "fold", "score", "seconds")

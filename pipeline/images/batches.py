@@ -12,6 +12,7 @@ from pipeline.images.cache import Pixels
 
 Item = tuple[int, int]  # (epoch, row): an item says all that its pixels depend on
 View = Callable[[np.ndarray, int, int], np.ndarray]
+Draw = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 @dataclass
@@ -38,23 +39,45 @@ class Images(Dataset):
 class Batches(Sampler[list[Item]]):
     """The rows of one epoch in batches: shuffled by (seed, fold, epoch), in order without `key`.
 
-    Training drops a last batch of one image, on which batch norm is undefined.
+    `draw` makes of the rows and a generator what an epoch sees of them, as many as there are; a
+    permutation if it is not given. Training drops a last batch of one image, on which batch norm is
+    undefined. `share` is (i, n): of every batch this process takes row i and each n-th after it;
+    then a last batch of fewer than two rows a process is dropped too.
     """
 
-    def __init__(self, rows: np.ndarray, batch_size: int, key: tuple[int, int] | None) -> None:
+    def __init__(
+        self,
+        rows: np.ndarray,
+        batch_size: int,
+        key: tuple[int, int] | None,
+        draw: Draw | None = None,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         self.rows, self.batch_size, self.key, self.epoch = rows, batch_size, key, 0
+        self.share, self._draw = share, draw or _permuted
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.rows), self.batch_size)
-        return whole + (rest > (1 if self.key is not None and whole else 0))
+        alone = self.share[1] == 1
+        least = (1 if self.key is not None and whole else 0) if alone else 2 * self.share[1] - 1
+        return whole + (rest > least)
+
+    def size(self, number: int) -> int:
+        """Return how many rows batch `number` has in all processes together."""
+        return min(self.batch_size, len(self.rows) - number * self.batch_size)
 
     def __iter__(self) -> Iterator[list[Item]]:
-        rows = self.rows
+        rows, (first, step) = self.rows, self.share
         if self.key is not None:
-            rows = np.random.default_rng([*self.key, self.epoch]).permutation(rows)
+            rows = self._draw(rows, np.random.default_rng([*self.key, self.epoch]))
         for number in range(len(self)):
             start = number * self.batch_size
-            yield [(self.epoch, int(row)) for row in rows[start : start + self.batch_size]]
+            batch = rows[start : start + self.batch_size][first::step]
+            yield [(self.epoch, int(row)) for row in batch]
+
+
+def _permuted(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rng.permutation(rows)
 
 
 def _as_is(batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -82,6 +82,13 @@ class Pixels:
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_mapped": None}  # a worker maps the file itself
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """The numbers of the pictures that are there, sorted."""
+        if self.places is None:
+            return np.arange(len(self.source.paths))
+        return np.flatnonzero(self.places >= 0)
+
     def read(self, i: int) -> np.ndarray:
         """Return picture `i` (h, w, 3) uint8; raw ones are read-only views of the file."""
         if self.places is not None:

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from pipeline.artifacts.files import write_with
-from pipeline.training.loop import Learner
+from pipeline.training.learner import Learner
+from pipeline.training.watch import check_room
 
 History = list[dict[str, float | int | None]]
 Best = dict[str, Any] | None
@@ -20,10 +21,15 @@ def save(path: Path, learner: Learner, history: History, best: Best, identity: s
         "history": history,
         "best": best,
         "model": learner.model.state_dict(),
-        "ema": None if learner.ema is None else learner.ema.module.state_dict(),
+        "average": None if learner.average is None else learner.average.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "scaler": learner.scaler.state_dict(),
+        "rates": learner.rates.state(),
+        "micro_batch": learner.micro_batch,
+        "events": learner.events,
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_room(path.parent, tensor_bytes(state), "a checkpoint")
     write_with(path, lambda temporary: torch.save(state, temporary))
 
 
@@ -35,14 +41,27 @@ def restore(path: Path, learner: Learner, identity: str, device: str) -> tuple[H
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-        if state["identity"] != identity:
+        if state["identity"] != identity or "rates" not in state:
             return [], None
     except Exception:  # torch and pickle raise many kinds for a damaged file
         return [], None
     learner.model.load_state_dict(state["model"])
-    if learner.ema is not None:
-        learner.ema.module.load_state_dict(state["ema"])
+    if learner.average is not None:
+        learner.average.load_state_dict(state["average"])
     learner.optimizer.load_state_dict(state["optimizer"])
     learner.scaler.load_state_dict(state["scaler"])
-    learner.step = state["step"]
+    learner.rates.load(state["rates"])
+    learner.step, learner.micro_batch = state["step"], state["micro_batch"]
+    learner.events = list(state["events"])
     return state["history"], state["best"]
+
+
+def tensor_bytes(content: Any) -> int:
+    """Return the bytes of all tensors in nested dictionaries, lists and tuples."""
+    if isinstance(content, torch.Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, dict):
+        return sum(map(tensor_bytes, content.values()))
+    if isinstance(content, list | tuple):
+        return sum(map(tensor_bytes, content))
+    return 0

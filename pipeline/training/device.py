@@ -54,7 +54,7 @@ def resolve(recipe: Recipe, model: nn.Module) -> Setup:
     """Decide what `auto` means for `model` on this machine, and set torch's threads and flags."""
     runtime = recipe.runtime
     device = _device(runtime.device)
-    cores = available_cores()
+    cores = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))  # torchrun's
     threads = cores if runtime.threads == "auto" else runtime.threads
     precision = runtime.precision
     if precision == "auto":

@@ -6,46 +6,43 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
+from pipeline.training.depth import train_mode
 from pipeline.training.device import Setup
-from pipeline.training.optim import LossFunction, lr_factor
+from pipeline.training.learner import Learner
+from pipeline.training.memory import is_out_of_memory
+from pipeline.training.outputs import exported
+from pipeline.training.schedules import apply_rates
+from pipeline.training.watch import LOOK_EVERY, check_loss
+
+LUMA = 0.299, 0.587, 0.114  # of red, green and blue, ITU-R BT.601
 
 
 class Normalise:
-    """Bring uint8 images (b, h, w, 3) to the device as floats (b, 3, h, w) of mean 0 and std 1."""
+    """Bring uint8 images (b, h, w, 3) to the device as floats (b, 3, h, w) of mean 0 and std 1; of
+    one channel, the luma, (b, 1, h, w) by the means over the three."""
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], setup: Setup) -> None:
-        self._setup = setup
-        self._mean = torch.tensor(mean, device=setup.device).mul(255).view(1, 3, 1, 1)
-        self._scale = torch.tensor(std, device=setup.device).mul(255).reciprocal().view(1, 3, 1, 1)
+    def __init__(
+        self, mean: tuple[float, ...], std: tuple[float, ...], setup: Setup, channels: int = 3
+    ) -> None:
+        self._setup, self._grey = setup, channels == 1
+        if self._grey:
+            mean, std = (float(np.mean(mean)),), (float(np.mean(std)),)
+        self._mean = torch.tensor(mean, device=setup.device).mul(255).view(1, -1, 1, 1)
+        self._scale = torch.tensor(std, device=setup.device).mul(255).reciprocal().view(1, -1, 1, 1)
+        self._luma = torch.tensor(LUMA, device=setup.device).view(1, 3, 1, 1)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         images = images.to(self._setup.device, non_blocking=True).permute(0, 3, 1, 2)
-        floats = images.float().sub_(self._mean).mul_(self._scale)
+        floats = images.float()
+        if self._grey:
+            floats = floats.mul_(self._luma).sum(dim=1, keepdim=True)
+        floats = floats.sub_(self._mean).mul_(self._scale)
         return floats.contiguous(memory_format=self._setup.memory_format)
-
-
-@dataclass
-class Learner:
-    """What an epoch changes: model, average, optimiser, scaler, and the number of steps taken."""
-
-    model: nn.Module
-    ema: ModelEmaV3 | None
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    loss: LossFunction
-    step: int = 0
-
-    @property
-    def judged(self) -> nn.Module:
-        """The weights that are validated and kept: the average, where there is one."""
-        return self.model if self.ema is None else self.ema.module
 
 
 @dataclass(frozen=True)
@@ -63,62 +60,100 @@ def train_epoch(
     learner: Learner,
     batches: DataLoader,
     targets: torch.Tensor,
-    recipe: Recipe,
-    setup: Setup,
     normalise: Normalise,
-    steps: int,
+    epoch: int,
     weights: torch.Tensor | None = None,
 ) -> Epoch:
-    """Train for one pass over `batches`; `targets` are all rows' labels, `weights` those of their
-    losses, `steps` the run's."""
-    learner.model.train()
+    """Train for one pass over `batches`, the `epoch`-th from 0; `targets` are what is learnt of all
+    rows, `weights` those of their losses."""
+    train_mode(learner.model)
+    device = learner.setup.device
     losses, rows, logits, started = [], [], [], time.perf_counter()
-    lr = recipe.optimizer.lr
-    for images, batch_rows in tqdm(batches, "batches", disable=None, leave=False):
-        lr = recipe.optimizer.lr * lr_factor(recipe.schedule, learner.step, steps)
-        for group in learner.optimizer.param_groups:
-            group["lr"] = lr
-        wanted = targets[batch_rows].to(setup.device, non_blocking=True)
-        weighing = None if weights is None else weights[batch_rows].to(setup.device)
-        loss, output = train_step(learner, normalise(images), wanted, recipe, setup, weighing)
+    lr = 0.0
+    shown = tqdm(batches, "batches", disable=learner.bars_off, leave=False)
+    for number, (images, batch_rows) in enumerate(shown):
+        rate = learner.rates.at(learner.step)
+        apply_rates(learner.optimizer, rate)
+        lr = rate.lr
+        wanted = targets[batch_rows].to(device, non_blocking=True)
+        weighing = None if weights is None else weights[batch_rows].to(device)
+        pixels = normalise(images)
+        if learner.mixer is not None:
+            pixels, wanted, weighing = learner.mixer(pixels, wanted, epoch, number, weighing)
+        share = learner.share(batches.batch_sampler, number, len(batch_rows))
+        loss, output = train_step(learner, pixels, wanted, weighing, share)
         losses.append(loss.detach() * len(batch_rows))
         rows.append(batch_rows)
-        logits.append(output.detach())
-    seen = torch.cat(rows).numpy()
-    mean = torch.stack(losses).sum().item() / len(seen)
-    if not np.isfinite(mean):
-        raise PodiumError(
-            f"training: the loss became {mean} at lr {lr:.2g}; lower it, e.g. "
-            f"SET='optimizer.lr={recipe.optimizer.lr / 4:.1e} optimizer.clip_norm=1' FRESH=1"
-        )
-    values = torch.cat(logits).float().cpu().numpy()
-    return Epoch(mean, lr, seen, values, time.perf_counter() - started)
+        logits.append(exported(learner.model, output.detach()))
+        if number % LOOK_EVERY == LOOK_EVERY - 1:
+            check_loss(loss.item(), lr, learner.rates.peak)
+    if learner.average is not None:
+        learner.average.after_epoch(learner.model, epoch)
+    mine = (
+        torch.stack(losses).sum().item(),
+        torch.cat(rows).numpy(),
+        torch.cat(logits).float().cpu().numpy(),
+    )
+    total, seen, values = zip(*learner.world.gathered(mine), strict=True)
+    mean = sum(total) / sum(map(len, seen))
+    check_loss(mean, lr, learner.rates.peak)
+    joined = np.concatenate(seen), np.concatenate(values)
+    return Epoch(mean, lr, *joined, time.perf_counter() - started)
 
 
 def train_step(
     learner: Learner,
     images: torch.Tensor,
     targets: torch.Tensor,
-    recipe: Recipe,
-    setup: Setup,
     weights: torch.Tensor | None = None,
+    share: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take one optimiser step; return the batch's loss () and logits (b, c) on the device."""
+    """Take one optimiser step; return the batch's loss () and outputs (b, c) on the device.
+
+    Where memory does not suffice, the batch is passed in halves, quarters and so on, whose
+    gradients are added up; the learner keeps to that. `share`: what the mean loss of this process's
+    rows is multiplied by, so that the mean over processes is that of the whole batch.
+    """
+    while True:
+        try:
+            return _step(learner, images, targets, weights, share)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            said = str(error)
+        learner.halve(len(images), said)  # outside the handler, which keeps the tensors alive
+
+
+def _step(
+    learner: Learner,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None,
+    share: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
     learner.optimizer.zero_grad(set_to_none=True)
-    with setup.autocast():
-        output = learner.model(images)
-    output = output.float()
-    loss = learner.loss(output, targets, weights)
-    learner.scaler.scale(loss).backward()
-    if recipe.optimizer.clip_norm is not None:
+    total, size = len(images), learner.micro_batch or len(images)
+    losses, outputs = [], []
+    for start in range(0, total, size):
+        part = slice(start, start + size)
+        with learner.world.quiet(learner.forward, more=start + size < total):
+            with learner.setup.autocast():
+                output = learner.forward(images[part])
+            output = output.float()
+            loss = learner.loss(output, targets[part], None if weights is None else weights[part])
+            portion = share * len(output) / total
+            learner.scaler.scale(loss if portion == 1 else loss * portion).backward()
+        losses.append(loss.detach() * (len(output) / total))
+        outputs.append(output.detach())
+    if learner.clip_norm is not None:
         learner.scaler.unscale_(learner.optimizer)
-        nn.utils.clip_grad_norm_(learner.model.parameters(), recipe.optimizer.clip_norm)
+        nn.utils.clip_grad_norm_(learner.model.parameters(), learner.clip_norm)
     learner.scaler.step(learner.optimizer)
     learner.scaler.update()
     learner.step += 1
-    if learner.ema is not None:
-        learner.ema.update(learner.model, step=learner.step)
-    return loss, output
+    if learner.average is not None:
+        learner.average.update(learner.model, learner.step)
+    return torch.stack(losses).sum(), torch.cat(outputs)
 
 
 @torch.inference_mode()
@@ -129,8 +164,7 @@ def predict(
     model.eval()
     outputs = []
     for images, _ in tqdm(batches, what, disable=None, leave=False):
-        with setup.autocast():
-            outputs.append(model(normalise(images)).float())
+        outputs.append(_answers(model, normalise(images), setup))
     logits = torch.cat(outputs).cpu().numpy()
     if not np.isfinite(logits).all():
         raise PodiumError(
@@ -138,3 +172,15 @@ def predict(
             "or set runtime.precision=float32, and train with FRESH=1"
         )
     return logits
+
+
+def _answers(model: nn.Module, images: torch.Tensor, setup: Setup) -> torch.Tensor:
+    """Return outputs (b, c); a batch for which memory does not suffice is passed in halves."""
+    try:
+        with setup.autocast():
+            return model(images).float()
+    except RuntimeError as error:
+        if not is_out_of_memory(error) or len(images) < 2:
+            raise
+    half = len(images) // 2
+    return torch.cat([_answers(model, part, setup) for part in (images[:half], images[half:])])

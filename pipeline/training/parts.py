@@ -75,13 +75,18 @@ class Parts:
 
     def open(self, image: Image) -> tuple[Pixels, str]:
         """Open the pictures that are looked at; return them and where they come from."""
-        train, test = self.data.train, self.data.test
-        boxes = train.boxes
-        if boxes is not None and len(test):
-            boxes = None if test.boxes is None else np.concatenate([boxes, test.boxes])
-        cache = self.data.project.cache, [*train.images, *test.images], boxes, self.seen
-        competition = self.data.competition
-        return open_rows(*cache, image, competition.name, competition.max_megapixels)
+        return open_pictures(self.data, self.seen, image)
+
+
+def open_pictures(data: CompetitionData, rows: np.ndarray, image: Image) -> tuple[Pixels, str]:
+    """Open the pictures of sorted rows, as a recipe's `image` wants them; return them and where
+    they come from."""
+    train, test = data.train, data.test
+    boxes = train.boxes
+    if boxes is not None and len(test):
+        boxes = None if test.boxes is None else np.concatenate([boxes, test.boxes])
+    cache = data.project.cache, [*train.images, *test.images], boxes, rows
+    return open_rows(*cache, image, data.competition.name, data.competition.max_megapixels)
 
 
 def _limited(rows: np.ndarray, ids: np.ndarray, share: float) -> np.ndarray:

@@ -1,9 +1,6 @@
 """`train`: several architectures and seeds, each a run; only what is missing is trained."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-
-from tqdm import tqdm
+from collections.abc import Callable, Iterable
 
 from pipeline.competition import CompetitionData, load_data
 from pipeline.competition.absent import sentence
@@ -18,76 +15,56 @@ from pipeline.folds import (
     make_shared,
     make_splits,
 )
+from pipeline.training import planner
 from pipeline.training.assemble import Summary, assemble
+from pipeline.training.check import check_network, check_recipe
 from pipeline.training.fold import is_finished, train_fold
 from pipeline.training.gate import check_audit
-from pipeline.training.heads import check_head, is_ordered
 from pipeline.training.job import FoldJob
 from pipeline.training.refit import Refit
+from pipeline.training.request import Executor, TrainRequest, check_request
 from pipeline.training.run import Run
-from pipeline.training.zoo import build_model, check_arch, check_weights
 
 Say = Callable[[str], None]
-Executor = Callable[[Callable[[FoldJob], None], Sequence[FoldJob]], None]
-
-
-def one_after_another(work: Callable[[FoldJob], None], jobs: Sequence[FoldJob]) -> None:
-    """The simplest executor: this process, job by job."""
-    for job in tqdm(jobs, "folds", unit="fold", disable=None, leave=False):
-        work(job)
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What `make train` was asked for; names as in the Makefile.
-
-    `refit`: after its folds, each run gets one more model, trained on all rows (`refit.py`).
-    """
-
-    comp: str
-    arch: Sequence[str]
-    recipe: str = "baseline"
-    seed: Sequence[int] = (0,)
-    overrides: str = ""
-    name: str = ""
-    only: Sequence[int] = ()
-    limit: int | None = None
-    fresh: bool = False
-    refit: bool = False
-    execute: Executor = field(default=one_after_another)
 
 
 def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
     """Train what is missing of every run asked for; return their summaries in order."""
-    if not request.arch:
-        raise PodiumError(
-            "ARCH: which architecture? Type make train ARCH=densenet121, or several: "
-            "make train ARCH='densenet121 resnet18'"
-        )
-    if not request.seed:
-        raise PodiumError("SEED: which seed? Type SEED=0, or several: SEED='0 1 2'")
-    if request.name.startswith("ensemble-"):
-        raise PodiumError(f"NAME: {request.name!r} is the name of an ensemble; choose another")
-    for arch in request.arch:
-        check_arch(arch)
-    if request.name and len(request.arch) * len(request.seed) > 1:
-        raise PodiumError(
-            f"NAME: {request.name!r} can name one run, not {len(request.arch)} architectures x "
-            f"{len(request.seed)} seeds; leave NAME out"
-        )
+    archs = check_request(project, request)
     data = load_data(project, request.comp)
     if data.absent:
         say(sentence(project, request.comp, data.absent, data.competition.missing_images))
-    recipes = [_recipe(data, request, a, s) for a in request.arch for s in request.seed]
+    recipes = [_recipe(data, request, a, s) for a in archs for s in request.seed]
     for _, recipe in recipes:
-        check_weights(recipe)
-        check_head(recipe, data.competition.task, len(data.classes), is_ordered(data))
+        check_recipe(recipe, data)
     drafted = draft_shared(data)
     check_audit(data, drafted, say)
     _check_drafts(drafted, data, recipes, request)  # whatever is refused leaves nothing behind
     folds = shared_folds(data, say)
     runs = [_run(data, folds, request, *named, say) for named in recipes]
-    return [summary for run in runs for summary in _train_run(run, request, say)]
+    chosen = _within_budget([(run, _wanted(run, request)) for run in runs], request, say)
+    return [summary for run, wanted in chosen for summary in _train_run(run, wanted, request, say)]
+
+
+def _wanted(run: Run, request: TrainRequest) -> list[int]:
+    return sorted(set(request.only)) or run.numbers
+
+
+def _within_budget(
+    asked: list[tuple[Run, list[int]]], request: TrainRequest, say: Say
+) -> list[tuple[Run, list[int]]]:
+    """Return what fits into the budget, or all of it if whoever asked says so."""
+    if request.budget is None:
+        return asked
+    plan = planner.plan(asked, request.budget, fresh=request.fresh)
+    say(plan.table())
+    if not plan.beyond:
+        return asked
+    question = f"{planner.duration(plan.beyond)} beyond the budget: train all of it?"
+    if request.ask(question):
+        return asked
+    chosen = [(cost.run, list(folds)) for cost, folds in zip(plan.costs, plan.chosen, strict=True)]
+    return [(run, folds) for run, folds in chosen if folds]
 
 
 def _check_drafts(
@@ -155,13 +132,14 @@ def _recipe(
     return run_name(request.recipe, recipe, request.overrides, request.name), recipe
 
 
-def _train_run(run: Run, request: TrainRequest, say: Say) -> list[Summary]:
+def _train_run(run: Run, wanted: list[int], request: TrainRequest, say: Say) -> list[Summary]:
     """Train what is missing of a run and, if asked for, its refit; return their summaries."""
-    if request.fresh:  # what cannot be trained must not cost the run that is there
+    if request.fresh or set(wanted) - set(run.finished_folds()):
+        check_network(run.recipe, run.data)  # what cannot be trained leaves nothing behind
+    if request.fresh:  # ... nor does it cost the run that is there
         run.jobs(None)
-        build_model(run.recipe, len(run.data.classes))
     run.open(fresh=request.fresh)
-    _train_missing(run, sorted(set(request.only)) or run.numbers, request.execute, say)
+    _train_missing(run, wanted, request.execute, say)
     summary = assemble(run)
     return [summary, _train_refit(run, summary, request, say)] if request.refit else [summary]
 

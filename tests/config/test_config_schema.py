@@ -42,8 +42,8 @@ def test_an_unknown_key_names_the_nearest(key, known):
 
 def test_an_unknown_key_without_a_neighbour_lists_what_is_known():
     """Check that keys of the same section are listed where none is near."""
-    text = refusal("loss.qqqqqqqqqqqqqqqqqq=1")
-    assert text.endswith("known here: loss.label_smoothing")
+    text = refusal("data.qqqqqqqqqqqqqqqqqq=1")
+    assert text.endswith("known here: data.limit")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from pipeline.ensemble.members import list_runs, usable_runs
 from pipeline.errors import Busy, PodiumError
 from pipeline.folds import draft_shared
 from pipeline.training.gate import audited_settings
-from pipeline.training.train import TrainRequest, train
+from pipeline.training.request import TrainRequest
+from pipeline.training.train import train
 
 REQUEST = CurveRequest("tiny", "lenet", seeds=(0, 1), steps=3)
 NAME = "curve-lenet-baseline"

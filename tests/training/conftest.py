@@ -19,7 +19,8 @@ from pipeline.competition import load_data
 from pipeline.config.project import Project
 from pipeline.folds import make_folds
 from pipeline.training.assemble import Summary
-from pipeline.training.train import TrainRequest, train
+from pipeline.training.request import TrainRequest
+from pipeline.training.train import train
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ["cat", "dog", "eel"]

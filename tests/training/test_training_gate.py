@@ -6,7 +6,8 @@ from pipeline.artifacts.findings import Audit, Finding
 from pipeline.errors import PodiumError
 from pipeline.folds import draft_shared
 from pipeline.training.gate import audited_settings, check_audit
-from pipeline.training.train import TrainRequest, train
+from pipeline.training.request import TrainRequest
+from pipeline.training.train import train
 
 BLOCKS = Finding("leak-name", "block", "file names tell the class of 42 rows", count=42)
 

@@ -116,7 +116,8 @@ def test_damaged_predictions_of_a_finished_fold_are_named(project, train_tiny):
 
 def test_no_architecture_says_what_to_type(project):
     """Check that training nothing in particular is answered with a command."""
-    from pipeline.training.train import TrainRequest, train
+    from pipeline.training.request import TrainRequest
+    from pipeline.training.train import train
 
     with pytest.raises(PodiumError, match="Type make train ARCH=densenet121"):
         train(project, TrainRequest("kinds", []), str)

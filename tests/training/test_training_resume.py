@@ -8,7 +8,7 @@ import torch
 
 from pipeline.artifacts import files
 from pipeline.errors import PodiumError
-from pipeline.training import checkpoint, fold, loop
+from pipeline.training import checkpoint, fold, loop, session
 
 OFTEN, SELDOM = "runtime.checkpoint_seconds=0", ""
 
@@ -50,7 +50,7 @@ def test_dead_with_dropout(workers, project, train_tiny, dying, killed, artefact
 def test_dead_while_predicting(call, project, train_tiny, dying, killed, whole, artefacts):
     """Check the same for a death while validating an epoch, or predicting valid or test."""
     for after in (False, True):
-        with dying(fold, "predict", call, after=after):
+        with dying(session, "predict", call, after=after):
             kill_run(project, train_tiny, killed, overrides=OFTEN)
     summary = train_tiny(project, overrides=OFTEN)
     assert artefacts(summary.run.folder) == artefacts(whole.run.folder)

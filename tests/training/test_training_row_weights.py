@@ -107,9 +107,9 @@ def test_weights_reach_the_steps_with_mean_one(project, train_tiny, weigh, monke
     weigh(np.arange(45) % 4)
     taken, train_step = [], loop.train_step
 
-    def watched(learner, images, targets, recipe, setup, weights):
+    def watched(learner, images, targets, weights, share):
         taken.append((targets.tolist(), weights.tolist()))
-        return train_step(learner, images, targets, recipe, setup, weights)
+        return train_step(learner, images, targets, weights, share)
 
     monkeypatch.setattr(loop, "train_step", watched)
     run = train_tiny(project, only=(0,), overrides="training.epochs=1").run

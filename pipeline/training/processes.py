@@ -1,0 +1,120 @@
+"""Several processes for one fold, started by torchrun: `runtime.processes`, a GPU each.
+
+    python -m torch.distributed.run --nproc-per-node 2 -m pipeline.training.processes JOB.npz
+
+The process that starts them holds the fold's lock and waits; they end when it does.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.artifacts.files import is_alive, read_json, write_text
+from pipeline.errors import PodiumError
+from pipeline.training.device import available_cores
+from pipeline.training.job import FoldJob
+from pipeline.training.spec import load_spec, save_spec
+
+STARTER = "PODIUM_STARTER"  # the environment's name for the number of the process that waits
+PATIENCE = 1.0  # seconds between two looks whether it still does
+
+
+def train_together(job: FoldJob, done: str) -> dict[str, Any]:
+    """Train a fold by `runtime.processes` processes and return its record, the file `done`."""
+    count = job.recipe.runtime.processes
+    _check_devices(job, count)
+    spec, fault = job.folder / "job.npz", job.folder / "job.error"
+    fault.unlink(missing_ok=True)
+    save_spec(job, spec)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={count}", "-m", "pipeline.training.processes", str(spec)]
+    environment = os.environ | {STARTER: str(os.getpid())}
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // count)))
+    code = Path(__file__).parents[2]
+    environment["PYTHONPATH"] = os.pathsep.join([str(code), os.environ.get("PYTHONPATH", "")])
+    log = job.folder / "job.log"
+    try:
+        with open(log, "wb") as told:
+            status = subprocess.call(command, env=environment, stderr=told)
+        if status and fault.exists():
+            raise PodiumError(fault.read_text(encoding="utf-8"))
+        if status:
+            raise PodiumError(
+                f"{log}: {count} processes for {job.title} ended with status {status}; read it, or "
+                "SET='runtime.processes=1' trains with one"
+            )
+    finally:
+        for path in (spec, fault):
+            path.unlink(missing_ok=True)
+    log.unlink(missing_ok=True)
+    return read_json(job.folder / done)
+
+
+def _check_devices(job: FoldJob, count: int) -> None:
+    device = job.recipe.runtime.device
+    kind = "cuda" if device == "auto" and torch.cuda.is_available() else device
+    if kind.startswith("cuda") and torch.cuda.device_count() < count:
+        raise PodiumError(
+            f"runtime.processes: {count}, but there are {torch.cuda.device_count()} GPUs; one "
+            "process a GPU"
+        )
+    if job.recipe.runtime.sync_batch_norm and not kind.startswith("cuda"):
+        raise PodiumError(
+            "runtime.sync_batch_norm: true, but torch shares batch norm between GPUs alone; set it "
+            "to false"
+        )
+    if job.recipe.training.batch_size < 2 * count:
+        raise PodiumError(
+            f"runtime.processes: {count} for batches of {job.recipe.training.batch_size}; each "
+            "needs two rows of a batch"
+        )
+
+
+def main() -> None:
+    """Train the job in the file named, as one of torchrun's processes."""
+    from pipeline.training.fold import train_fold
+    from pipeline.training.world import joined, local_rank
+
+    spec = Path(sys.argv[1])
+    _end_with(int(os.environ[STARTER]))
+    try:
+        job = load_spec(spec, _own_device())
+        kind = "cuda" if job.recipe.runtime.device.startswith("cuda") else "cpu"
+        with joined(kind) as world:
+            train_fold(job, world)
+    except PodiumError as error:
+        if local_rank() == 0:
+            write_text(spec.with_name("job.error"), str(error))
+        sys.exit(2)
+
+
+def _own_device() -> dict[str, Any]:
+    """Return the runtime keys of this process: a GPU of its own, where there are any."""
+    from pipeline.training.world import local_rank
+
+    if not torch.cuda.is_available():
+        return {"device": "cpu"}
+    torch.cuda.set_device(local_rank())
+    return {"device": f"cuda:{local_rank()}"}
+
+
+def _end_with(starter: int) -> None:
+    """End this process as soon as the one that started the job is gone, killed perhaps: nobody
+    holds the fold's lock then."""
+
+    def watch() -> None:
+        while is_alive(starter):
+            time.sleep(PATIENCE)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
