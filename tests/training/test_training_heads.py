@@ -16,6 +16,8 @@ from pipeline.artifacts.predictions import Predictions
 from pipeline.config.learning import Optimizer
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
+from pipeline.training.averages import build_average
+from pipeline.training.depth import param_groups
 from pipeline.training.heads import (
     HEADS,
     OrderedNetwork,
@@ -23,7 +25,7 @@ from pipeline.training.heads import (
     RegressionHead,
     check_head,
 )
-from pipeline.training.optim import build_ema, build_optimizer
+from pipeline.training.optim import build_optimizer
 from pipeline.training.zoo import build_model, has_depthwise_batch_norm, parameter_count
 
 
@@ -127,7 +129,7 @@ def test_a_small_network_learns_an_order(head):
     torch.manual_seed(0)
     ordered = HEADS[head](5)
     network = OrderedNetwork(torch.nn.Linear(8, ordered.n_outputs), ordered)
-    optimizer = build_optimizer(Optimizer(lr=0.05), network)
+    optimizer = build_optimizer(Optimizer(lr=0.05), [{"params": list(network.parameters())}])
     for _ in range(150):
         optimizer.zero_grad()
         F.cross_entropy(network(rows[:1000]), labels[:1000]).backward()
@@ -156,7 +158,7 @@ def test_every_network_takes_a_head(arch, head, tmp_path):
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     again = build_model(asked, 7).eval()
     again.load_state_dict(load_file(tmp_path / "model.safetensors"))
-    average = build_ema(asked, model, 100)
+    average = build_average(asked, model, 5)
     average.update(model, step=1)
     with torch.no_grad():
         torch.testing.assert_close(again(pictures), logits, rtol=0, atol=0)
@@ -168,7 +170,8 @@ def test_every_network_takes_a_head(arch, head, tmp_path):
 def test_the_spread_does_not_decay(name):
     """Check that sigma, which has no dimension, is in the group without weight decay and moves."""
     model = build_model(recipe("regression"), 5)
-    optimizer = build_optimizer(Optimizer(name=name, lr=0.1, momentum=0.5), model)
+    config = Optimizer(name=name, lr=0.1, momentum=0.5)
+    optimizer = build_optimizer(config, param_groups(model, config))
     spread = model.ordered.raw_sigma
     group = [g for g in optimizer.param_groups if any(p is spread for p in g["params"])]
     assert len(group) == 1 and group[0]["weight_decay"] == 0

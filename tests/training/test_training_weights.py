@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import urllib.error
 import warnings
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -11,13 +12,16 @@ import huggingface_hub
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_sample_images
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training import weights, zoo
+from pipeline.training import hub, weights, zoo
+from pipeline.training.matching import classifiers, match_by_order
+from pipeline.training.networks import torchvision_weights
 from pipeline.training.origin import (
     normalisation,
     refuse_own_weights,
@@ -29,7 +33,6 @@ from pipeline.training.origin import (
 from pipeline.training.weights import (
     PACKAGES,
     file_note,
-    match_by_order,
     package_file,
     package_of,
     read_state,
@@ -49,7 +52,7 @@ def recipe(arch: str, source="auto", size: int = 32, head: str = "classes", **im
 
 def body(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Return the weights that are not the classifier's, by name."""
-    heads = tuple(f"{name}." for name in weights.classifiers(network))
+    heads = tuple(f"{name}." for name in classifiers(network))
     assert heads
     return {k: v for k, v in network.state_dict().items() if not k.startswith(heads)}
 
@@ -384,18 +387,51 @@ def test_hub_that_cannot_be_reached_is_said_at_once(monkeypatch):
         tried.append(arch)
         return timm.create_model(arch, **(options | {"pretrained": False}))
 
-    hub = zoo.huggingface_hub
-    assert hub is huggingface_hub
+    client = huggingface_hub
     monkeypatch.setattr(zoo, "timm", _Timm(create))
-    monkeypatch.setattr(hub, "is_offline_mode", lambda: False)
-    monkeypatch.setattr(hub, "get_session", Unreachable)
-    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repository, name: None)
+    monkeypatch.setattr(client, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(client, "get_session", Unreachable)
+    monkeypatch.setattr(client, "try_to_load_from_cache", lambda repository, name: None)
     with pytest.raises(PodiumError, match=r"resnet10t could not be loaded \(ConnectionError: no r"):
         build_model(recipe("resnet10t"), 3)
     assert not tried
-    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repository, name: f"/cache/{name}")
+    monkeypatch.setattr(client, "try_to_load_from_cache", lambda repository, name: f"/cache/{name}")
     build_model(recipe("resnet10t"), 3)
     assert tried == ["resnet10t"]
+
+
+@pytest.mark.parametrize("arch", ["alexnet", "squeezenet1_1"])
+def test_hub_of_torchvision(arch, monkeypatch, tmp_path):
+    """Check one line where it cannot be reached, its kept file, record and no classifier of it."""
+    tried = []
+
+    def unreachable(request, timeout: float) -> None:
+        tried.append(request.full_url)
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(hub.urllib.request, "urlopen", unreachable)
+    for build in (check_weights, lambda asked: build_model(asked, 3)):
+        with pytest.raises(PodiumError, match=rf"{arch} could not be loaded \(URLError.*no route"):
+            build(recipe(arch, size=64))
+    weights = torchvision_weights(arch)
+    assert set(tried) == {weights.url}
+    donor = torchvision.models.get_model(arch, weights=None)
+    monkeypatch.setattr(type(weights), "get_state_dict", lambda *_, **options: donor.state_dict())
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / Path(weights.url).name).touch()
+    check_weights(recipe(arch, size=64))
+    for channels, hidden in ((3, ()), (1, (8,))):
+        asked = recipe(arch, size=64, channels=channels)
+        model = asked.model.model_copy(update={"hidden": hidden})
+        network = build_model(asked.model_copy(update={"model": model}), 1000)
+        found = network.backbone.state_dict() if hidden else body(network)
+        theirs = {k: v for k, v in donor.state_dict().items() if k in found}
+        if channels == 1:
+            theirs["features.0.weight"] = theirs["features.0.weight"].sum(1, keepdim=True)
+        assert same(found, theirs)
+    record = weights_record(recipe(arch))
+    assert (record.source, record.file) == ("hub", weights.url) and "of torchvision" in record.said
 
 
 class _Timm:

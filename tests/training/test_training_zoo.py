@@ -5,10 +5,11 @@ import random
 import pytest
 import timm
 import torch
+import torchvision
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training.networks import LeNet, SimpleCNN
+from pipeline.training.networks import OWN, LeNet, SimpleCNN, torchvision_weights
 from pipeline.training.origin import normalisation
 from pipeline.training.zoo import build_model, check_arch, parameter_count
 
@@ -50,6 +51,9 @@ def test_own_networks_take_any_size(network, size):
     [
         ("lenet", 20),
         ("simple-cnn", 33),
+        ("alexnet", 63),
+        ("squeezenet1_0", 21),
+        ("squeezenet1_1", 17),
         ("resnet10t", 50),
         ("densenet121", 33),
         ("mobilenetv3_small_050", 41),
@@ -73,14 +77,17 @@ def test_unknown_architecture_names_the_nearest():
     """Check that a misspelt name is one error with the names that are close to it."""
     with pytest.raises(PodiumError, match=r"ARCH: .*'densnet121'.*did you mean.*densenet121"):
         check_arch("densnet121")
-    with pytest.raises(PodiumError, match=r"did you mean lenet"):
-        check_arch("le-net")
+    for typed, meant in (("le-net", "lenet"), ("alex_net", "alexnet"), ("squeezenet11", "squeeze")):
+        with pytest.raises(PodiumError, match=f"did you mean.*{meant}"):
+            check_arch(typed)
 
 
 def test_too_small_image_names_the_size():
     """Check that a network that cannot be built for a size is one error with the remedy."""
-    with pytest.raises(PodiumError, match=r"lenet cannot be built for images of 8 px.*image\.size"):
-        build_model(recipe("lenet", 8), 3)
+    for arch, least in {"lenet": 12, "alexnet": 63, "squeezenet1_0": 21}.items():
+        said = rf"{arch} cannot be built .*{arch} needs images of at least {least} px.*image\.size"
+        with pytest.raises(PodiumError, match=said):
+            build_model(recipe(arch, least - 1), 3)
 
 
 def test_unknown_weights_of_a_known_architecture_are_refused():
@@ -129,3 +136,82 @@ def test_normalisation_is_the_recipes_then_the_weights_own():
     assert normalisation(scratch) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     own = recipe("lenet", mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
     assert normalisation(own) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+FIELD = {
+    "lenet": (28, None),
+    "alexnet": (63, 61_100_840),
+    "vgg11": (32, 132_863_336),
+    "vgg16": (32, 138_357_544),
+    "resnet18": (32, 11_689_512),
+    "resnet50": (32, 25_557_032),
+    "densenet121": (32, 7_978_856),
+    "densenet161": (32, 28_681_000),
+    "densenet201": (32, 20_013_928),
+    "squeezenet1_1": (32, 1_235_496),
+    "mobilenetv3_large_100": (32, 5_483_032),
+    "wide_resnet50_2": (32, 68_883_240),
+    "inception_v4": (80, 42_679_816),
+    "inception_resnet_v2": (80, 55_843_464),
+    "resnext50_32x4d": (32, 25_028_904),
+}
+
+
+@pytest.mark.parametrize("arch", FIELD)
+def test_networks_of_the_field(arch):
+    """Check the published number of parameters for ImageNet, and an answer per class.
+
+    No weights are made: shapes alone run through the network.
+    """
+    size, parameters = FIELD[arch]
+    with torch.device("meta"):
+        for channels in (3, 1):
+            asked = recipe(arch, size, channels=channels)
+            logits = build_model(asked, 7).eval()(torch.zeros(2, channels, size, size))
+            assert logits.shape == (2, 7)
+        if parameters is not None:
+            assert parameter_count(build_model(recipe(arch, size), 1000)) == parameters
+
+
+@pytest.mark.parametrize("arch", ["alexnet", "squeezenet1_0", "squeezenet1_1"])
+def test_torchvisions_networks_are_torchvisions(arch):
+    """Check that torchvision's own weights give its own features, by the classifier's input."""
+    theirs = torchvision.models.get_model(arch, weights=None).eval()
+    ours = build_model(recipe(arch, 64), 1000).eval()
+    state = theirs.state_dict()
+    if arch == "alexnet":
+        ours.load_state_dict(state)
+    else:  # a convolution of 1 x 1, then ReLU, then pooling
+        for end in ("weight", "bias"):
+            last = state.pop(f"classifier.1.{end}")
+            state[f"classifier.{end}"] = last.flatten(1) if last.ndim > 1 else last
+        ours.load_state_dict(state)
+        theirs.classifier[2] = torch.nn.Identity()
+    with torch.no_grad():
+        pictures = torch.randn(2, 3, 64, 64)
+        torch.testing.assert_close(ours(pictures), theirs(pictures), rtol=1e-4, atol=1e-5)
+    assert torchvision_weights(arch).url.startswith("https://download.pytorch.org/models/" + arch)
+    assert normalisation(recipe(arch)) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "convnext_atto", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("hidden", [[], [8]])
+def test_drop_path_is_in_the_network(arch, hidden):
+    """Check that the largest rate is the recipe's, that without it nothing drops, and that training
+    is random by it and evaluation is not."""
+    plain = recipe(arch, 32).model_copy()
+    model = {"arch": arch, "pretrained": False, "drop_path": 0.4, "hidden": hidden}
+    asked = Recipe.model_validate({"model": model, "image": {"size": 32}})
+    network = build_model(asked, 3)
+    rates = [getattr(m, "drop_prob", 0.0) for m in network.modules()]
+    assert max(rates) == pytest.approx(0.4)
+    assert not any(getattr(m, "drop_prob", 0.0) for m in build_model(plain, 3).modules())
+
+
+@pytest.mark.parametrize("arch", [*OWN, "densenet121", "vgg11", "inception_v4", "inception_v3"])
+def test_drop_path_where_there_is_none_is_refused(arch):
+    """Check one line with the key for networks that cannot, or take the rate and leave it."""
+    model = {"arch": arch, "pretrained": False, "drop_path": 0.1}
+    asked = Recipe.model_validate({"model": model, "image": {"size": 80}})
+    with torch.device("meta"), pytest.raises(PodiumError, match=rf"model\.drop_path: 0\.1.*{arch}"):
+        build_model(asked, 3)
