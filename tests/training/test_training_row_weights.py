@@ -11,9 +11,10 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 from pipeline.artifacts.predictions import Predictions
+from pipeline.config.learning import Loss
 from pipeline.errors import PodiumError
 from pipeline.training import loop
-from pipeline.training.optim import build_loss
+from pipeline.training.losses import build_loss
 
 OFTEN = "runtime.checkpoint_seconds=0"
 
@@ -33,9 +34,14 @@ def loss_and_gradient(task, smoothing, inputs, targets, weights):
     """Return the loss of a fixed linear network and its gradient."""
     torch.manual_seed(1)
     network = nn.Linear(5, 3, dtype=torch.float64)
-    loss = build_loss(task, smoothing)(network(inputs), targets, weights)
+    loss = loss_of(task, smoothing)(network(inputs), targets, weights)
     loss.backward()
     return loss.item(), network.weight.grad
+
+
+def loss_of(task: str, smoothing: float):
+    labels = np.array([0, 1, 2]) if task == "multiclass" else np.eye(3, dtype=np.int8)
+    return build_loss(task, Loss(label_smoothing=smoothing), labels, 3)
 
 
 TASKS = pytest.mark.parametrize("task", ["multiclass", "multilabel"])
@@ -56,7 +62,7 @@ def test_weighted_loss_equals_the_sum_by_hand(task, smoothing):
         y = targets.numpy() * (1 - smoothing) + smoothing / 2
         p = 1 / (1 + np.exp(-x))
         each = -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean(1)
-    found = build_loss(task, smoothing)(logits, targets, weights)
+    found = loss_of(task, smoothing)(logits, targets, weights)
     assert found.item() == pytest.approx((w * each).sum() / len(w))
 
 
