@@ -24,7 +24,7 @@ class Model(Section):
 
     `hidden`: widths of fully connected layers added before the classifier. `drop_rate`: dropout
     before the classifier, one rate for every fully connected layer of the head or one per layer.
-    `drop_path`: stochastic depth, where the architecture has it. `freeze`: `backbone` trains the
+    `drop_path`: stochastic depth, where the architecture has it (0: as timm builds it). `freeze`: `backbone` trains the
     head alone (a fixed feature extractor), a number freezes so many stages counted from the input;
     `unfreeze_after` so many epochs all of it is trained.
     """
@@ -78,7 +78,8 @@ class Loss(Section):
 
     `bce` on multi-class is a sigmoid per class, normalised to sum to 1 on export. `mse`: squared
     error of the probabilities. `focal` (`gamma`) and `asymmetric` (`gamma_negative`,
-    `gamma_positive`, `clip`) weigh easy answers down. `class_weights`: `balanced` (inverse
+    `gamma_positive`, `clip`) weigh easy answers down; asymmetric on multi-class is cross-entropy
+    unless `gamma_positive` is set. `class_weights`: `balanced` (inverse
     frequency) or `effective` (of effective numbers, `beta`). `logit_adjustment`: so many times the
     log of the classes' frequencies is taken off the logits after training (multi-class).
     """
@@ -114,7 +115,7 @@ class Optimizer(Section):
 class Schedule(Section):
     """The learning rate of every step, as a share of `optimizer.lr`.
 
-    All but one-cycle and plateau begin with a linear `warmup` over a share of all steps. Then
+    All but one-cycle begin with a linear `warmup` over a share of all steps. Then
     `warmup-cosine` and `linear` fall to `final`; `exponential` falls by a constant factor to
     `final`; `cosine-restarts` does a cosine `cycles` times, each longer than the one before by
     `cycle_growth`; `cyclic` goes up and down in `cycles` triangles between `final` and 1;

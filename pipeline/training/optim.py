@@ -1,84 +1,97 @@
-"""Optimiser, learning-rate schedule, loss and weight average of a recipe."""
+"""The optimisers, from torch, timm and schedulefree."""
 
-import math
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from timm.optim import param_groups_weight_decay
-from timm.utils import ModelEmaV3
-from torch import nn
-from torch.nn import functional as F
+from schedulefree import AdamWScheduleFree
+from timm.optim import Lion
 
-from pipeline.config.learning import Optimizer, Schedule
-from pipeline.config.recipe import Recipe
+from pipeline.config.learning import Optimizer
+
+Groups = list[dict[str, Any]]
+
+FUSED = {"cpu", "cuda", "mps"}  # devices on which torch has Adam's step in one kernel
 
 
-class LossFunction(Protocol):
-    """The mean over a batch of each row's loss times its weight, where there are weights (b,).
+def build_optimizer(config: Optimizer, groups: Groups) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser of parameter groups (`params`, `weight_decay`, `lr_scale`).
 
-    The sum is divided by the number of rows and not by that of their weights: the weights of one
-    row would cancel in a batch of its own.
+    `adam`, `amsgrad`, `sgd` and `rmsprop` add the decay to the gradient (L2); the others take it
+    off the weights (Loshchilov and Hutter, 2019). Where the device has a kernel for a whole step,
+    that one is used.
     """
-
-    def __call__(
-        self, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
-    ) -> torch.Tensor: ...
+    return BUILDERS[config.name](config, groups)
 
 
-def build_optimizer(config: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    """Return AdamW or SGD with Nesterov momentum; biases and normalisation do not decay."""
-    groups = param_groups_weight_decay(model, config.weight_decay)
-    if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-    nesterov = config.momentum > 0
+def to_training(optimizer: torch.optim.Optimizer) -> None:
+    """Put the weights where gradients are taken: schedule-free trains at other weights than it
+    is judged by. For all other optimisers, nothing happens; nor does it twice in a row."""
+    if isinstance(optimizer, AdamWScheduleFree):
+        optimizer.train()
+
+
+def to_evaluation(optimizer: torch.optim.Optimizer) -> bool:
+    """Put the weights where they are judged and saved; return whether these are other weights.
+
+    They are for schedule-free, whose average batch norm's statistics do not belong to: measure
+    them anew before the network answers. The way back to training rounds, so that a training
+    repeats itself exactly only if it comes here at the same steps: at the end of every epoch.
+    """
+    if not isinstance(optimizer, AdamWScheduleFree):
+        return False
+    optimizer.eval()
+    return True
+
+
+def _adamw(config: Optimizer, groups: Groups) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=config.lr, fused=_fused(groups), **_betas(config))
+
+
+def _adam(config: Optimizer, groups: Groups) -> torch.optim.Optimizer:
+    options = {"amsgrad": config.name == "amsgrad", "fused": _fused(groups)}
+    return torch.optim.Adam(groups, lr=config.lr, **options, **_betas(config))
+
+
+def _sgd(config: Optimizer, groups: Groups) -> torch.optim.Optimizer:
+    """Not fused: torch's fused SGD fails on parameters that are unfrozen later, and begins with
+    momentum from uninitialised memory where float16 has its first step skipped."""
+    nesterov = config.nesterov and config.momentum > 0
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov)
 
 
-def lr_factor(schedule: Schedule, step: int, steps: int) -> float:
-    """Return the learning rate of `step` (from 0) of `steps` as a share of the recipe's.
-
-    The warm-up rises to 1 over its share of the steps; the cosine (Loshchilov and Hutter, 2017)
-    then falls and would reach `final` right after the last step.
-    """
-    warmup = round(schedule.warmup * steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    if schedule.name == "constant":
-        return 1.0
-    progress = (step - warmup) / max(1, steps - warmup)
-    return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * progress))
+def _rmsprop(config: Optimizer, groups: Groups) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(groups, lr=config.lr, momentum=config.momentum)
 
 
-def build_loss(task: str, smoothing: float) -> LossFunction:
-    """Return the mean loss over a batch of logits (b, c) and targets (b,) int64 or (b, c) int8."""
-
-    def cross_entropy(
-        logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        if weights is None:
-            return F.cross_entropy(logits, targets, label_smoothing=smoothing)
-        each = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
-        return (weights * each).mean()
-
-    def bce(
-        logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        soft = targets.to(logits.dtype) * (1 - smoothing) + 0.5 * smoothing
-        if weights is None:
-            return F.binary_cross_entropy_with_logits(logits, soft)
-        each = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")  # (b, c)
-        return (weights * each.mean(dim=1)).mean()
-
-    return cross_entropy if task == "multiclass" else bce
+def _lion(config: Optimizer, groups: Groups) -> torch.optim.Optimizer:
+    return Lion(groups, lr=config.lr, **_betas(config))
 
 
-def build_ema(recipe: Recipe, model: nn.Module, steps: int) -> ModelEmaV3 | None:
-    """Return the moving average of weights and batch-norm statistics, if the recipe has one.
+def _schedule_free(config: Optimizer, groups: Groups) -> torch.optim.Optimizer:
+    """Defazio et al. (2024), The Road Less Scheduled; it begins at the weights for training."""
+    optimizer = AdamWScheduleFree(groups, lr=config.lr, **_betas(config))
+    optimizer.train()
+    return optimizer
 
-    Its horizon, 1 / (1 - decay), is a share of all steps, so that one number suits short and long
-    trainings; the first steps use a shorter one, or the initial weights would stay in it.
-    """
-    if not recipe.training.ema:
-        return None
-    decay = 1 - 1 / max(1.0, recipe.training.ema * steps)
-    return ModelEmaV3(model, decay=decay, use_warmup=True, warmup_gamma=1.0, warmup_power=1.0)
+
+BUILDERS: dict[str, Callable[[Optimizer, Groups], torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "adam": _adam,
+    "amsgrad": _adam,
+    "sgd": _sgd,
+    "rmsprop": _rmsprop,
+    "lion": _lion,
+    "schedule-free": _schedule_free,
+}
+
+
+def _betas(config: Optimizer) -> dict[str, Any]:
+    """Return the betas as a keyword, or none, which leaves each optimiser its own."""
+    return {} if config.betas is None else {"betas": config.betas}
+
+
+def _fused(groups: Groups) -> bool | None:
+    """Whether all parameters are on devices with a fused kernel; None lets torch choose."""
+    kinds = {parameter.device.type for group in groups for parameter in group["params"]}
+    return True if kinds <= FUSED else None
