@@ -30,7 +30,8 @@ class Column:
 
 def training_columns(recipe: Recipe) -> list[Column]:
     """Return what training sees in its first epochs."""
-    view = Augmenter(recipe.augment, recipe.image, recipe.training.seed)
+    training = recipe.training
+    view = Augmenter(recipe.augment, recipe.image, training.seed, training.epochs)
     return [Column(f"epoch {epoch + 1}", view, epoch) for epoch in range(EPOCHS)]
 
 
