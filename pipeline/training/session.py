@@ -31,7 +31,7 @@ from pipeline.training.schedules import build_rates
 from pipeline.training.scores import Scores
 from pipeline.training.watch import Stop, best_epoch, stop_reason
 from pipeline.training.world import ALONE, World
-from pipeline.training.zoo import build_model, parameter_count
+from pipeline.training.zoo import build_model
 
 STATISTICS_BATCHES = 100  # that batch norm's statistics are measured on, where they must be anew
 
@@ -247,7 +247,7 @@ class FoldSession:
             if self.stop is None
             else {"kind": self.stop.kind, "said": self.stop.said},
             "resumed_at_epoch": self.resumed_at,
-            "parameters": parameter_count(self.learner.model),
+            "parameters": sum(p.numel() for p in self.learner.model.parameters()),
             "micro_batch": self.learner.micro_batch,
             "events": self.learner.events,
             "processes": self.world.size,

@@ -26,26 +26,13 @@ class Stop:
     said: str
 
 
-def only_answer(answers: np.ndarray) -> str | None:
-    """Return the one answer that all rows have, as its class number or label row; None if there
-    are two, or no rows.
-
-    Parameters
-    ----------
-    answers : (n,) class numbers or (n, c) labels
-    """
-    if not len(answers) or (answers != answers[0]).any():
-        return None
-    return str(np.atleast_1d(answers[0]).tolist())
-
-
 def collapsed(history: Sequence[Line], epochs: int, labels: np.ndarray) -> bool:
     """Whether a network has answered all validated rows alike for a quarter of the epochs, and at
     least three, though their `labels` differ."""
     last = max(LEAST_COLLAPSED, math.ceil(epochs / 4))
-    answers = [line.get("only_answer") for line in history[-last:]]
+    same = [line["one_answer"] for line in history[-last:]]
     varied = len(labels) > 1 and bool((labels != labels[0]).any())
-    return varied and len(answers) == last and None not in answers
+    return varied and len(same) == last and all(same)
 
 
 def stop_reason(
@@ -57,7 +44,7 @@ def stop_reason(
     defined are judged by their loss. `labels` are those of the validated rows.
     """
     done = len(history)
-    if done == epochs:
+    if done in (0, epochs):
         return None
     if collapsed(history, epochs, labels):
         said = "collapsed: every validated row gets the same answer"

@@ -1,0 +1,146 @@
+"""Out of memory: smaller micro-batches, the same gradients, recorded."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.artifacts.predictions import Predictions
+from pipeline.errors import PodiumError
+from pipeline.training import loop, session
+from pipeline.training.device import Setup
+from pipeline.training.memory import is_out_of_memory
+from pipeline.training.world import World
+
+
+def memory_for(monkeypatch, most: int) -> list[int]:
+    """Let every forward pass of more than `most` images fail as a device does; return the sizes."""
+    sizes, build = [], session.build_model
+
+    def build_small(*asked):
+        model = build(*asked)
+        forward = model.forward
+
+        def small(images):
+            sizes.append(len(images))
+            if len(images) > most:
+                raise torch.OutOfMemoryError(f"CUDA out of memory. Tried {len(images)}\nmore")
+            return forward(images)
+
+        monkeypatch.setattr(model, "forward", small)
+        return model
+
+    monkeypatch.setattr(session, "build_model", build_small)
+    return sizes
+
+
+def record_of(run) -> dict:
+    return json.loads((run.fold_folder(0) / "fold.json").read_text())
+
+
+# An average copies the network, and with it the bound forward of another one.
+PLAIN = "training.ema=0"
+
+
+def test_smaller_parts_give_the_same_training(project, train_tiny, monkeypatch):
+    """Check that a training in parts of 2 predicts what one in whole batches of 8 does, up to
+    rounding, on a network without batch norm; and that its record says so."""
+    whole = train_tiny(project, only=(0,), name="whole", overrides=PLAIN).run
+    memory_for(monkeypatch, 3)
+    parts = train_tiny(project, only=(0,), name="parts", overrides=PLAIN).run
+    found, expected = (
+        Predictions.load(run.fold_folder(0) / "test.npz").logits for run in (parts, whole)
+    )
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert record_of(whole)["micro_batch"] is None and record_of(whole)["events"] == []
+    record = record_of(parts)
+    assert record["micro_batch"] == 2
+    said = [event.partition(" (")[0] for event in record["events"]]
+    assert said == [f"out of memory with {n} images at once" for n in (8, 4)]
+    assert "\n" not in "".join(record["events"])
+
+
+def test_micro_batch_of_the_recipe(project, train_tiny, monkeypatch):
+    """Check that runtime.micro_batch is kept to, is no science and gives the same training."""
+    whole = train_tiny(project, only=(0,), name="whole", overrides=PLAIN).run
+    sizes = memory_for(monkeypatch, 100)
+    run = train_tiny(project, only=(0,), name="r", overrides=f"{PLAIN} runtime.micro_batch=3").run
+    assert run.recipe.hash == whole.recipe.hash
+    assert {3, 2} <= set(sizes) and 8 not in sizes[: sizes.index(15) if 15 in sizes else None]
+    found, expected = (
+        Predictions.load(r.fold_folder(0) / "valid.npz").logits for r in (run, whole)
+    )
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_a_kill_after_running_out_goes_on_in_parts(
+    project, train_tiny, monkeypatch, dying, killed, artefacts
+):
+    """Check that a resumed training has the bytes of one that was not killed."""
+    memory_for(monkeypatch, 3)
+    options = {"only": (0,), "overrides": f"{PLAIN} runtime.checkpoint_seconds=0"}
+    whole = train_tiny(project, name="whole", **options).run
+    with dying(loop, "train_step", 6), pytest.raises(killed):
+        train_tiny(project, name="r", **options)
+    run = train_tiny(project, name="r", **options).run
+    assert record_of(run)["resumed_at_epoch"] == 1
+    weights = "fold-0/model.safetensors"
+    assert artefacts(run.folder)[weights] == artefacts(whole.folder)[weights]
+
+
+def test_not_even_one_image(project, train_tiny, monkeypatch):
+    """Check that a network too large for one image is one line, not an endless loop."""
+    memory_for(monkeypatch, 0)
+    with pytest.raises(PodiumError, match="out of memory with a single image; try a smaller"):
+        train_tiny(project, only=(0,), overrides=PLAIN)
+
+
+def test_other_errors_are_not_swallowed(project, train_tiny, monkeypatch):
+    """Check that an error that is no lack of memory is raised as it is."""
+    monkeypatch.setattr(loop, "_step", lambda *_: (_ for _ in ()).throw(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        train_tiny(project, only=(0,))
+
+
+def test_several_processes_are_told_to_take_less(project, train_tiny, monkeypatch):
+    """Check that where one of several processes lacks memory, the remedy is named: the others
+    would wait for it for ever."""
+    learner = session.Learner(
+        nn.Linear(1, 1), None, None, None, Setup("cpu", "float32", True, 0, 1), world=World(0, 2)
+    )
+    with pytest.raises(PodiumError, match=r"runtime.micro_batch=8"):
+        learner.halve(16, "out of memory")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 17 GB)"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] can't allocate memory: 8 GB"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error, expected):
+    """Check the sentences of the devices, and two errors that are something else."""
+    assert is_out_of_memory(error) is expected
+
+
+def test_a_real_allocation_that_fails():
+    """Check that what the CPU's allocator really says is recognised."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+def test_prediction_halves_its_batches(project, train_tiny, monkeypatch):
+    """Check that predicted rows keep their order where a batch is passed in halves."""
+    whole = train_tiny(project, only=(0,), name="whole", overrides=PLAIN).run
+    memory_for(monkeypatch, 8)  # training fits, the 16 of an evaluation batch do not
+    run = train_tiny(project, only=(0,), name="r", overrides=PLAIN).run
+    assert record_of(run)["micro_batch"] is None
+    found, expected = (Predictions.load(r.fold_folder(0) / "test.npz").logits for r in (run, whole))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
