@@ -20,8 +20,10 @@ from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.images.cache import Pixels
 from pipeline.training.assemble import Summary, assemble
+from pipeline.training.fold import is_finished
 from pipeline.training.job import FoldJob
 from pipeline.training.run import REMEDY, Run
+from pipeline.training.teacher import Teaching
 
 REFIT = "refit"  # the folder of its one job
 
@@ -40,8 +42,11 @@ class Refit(Run):
     def of(cls, base: Run, summary: Summary) -> "Refit":
         """Return the refit of a finished run."""
         recipe = settled_recipe(base.recipe, list(summary.record["folds"].values()))
+        return cls._from(base, recipe, file_hash(base.folder / "oof.npz"))
+
+    @classmethod
+    def _from(cls, base: Run, recipe: Recipe, oof_hash: str) -> "Refit":
         same = base.recipe_name, recipe, base.data, base.folds, base.repeats
-        oof_hash = file_hash(base.folder / "oof.npz")
         return cls(refit_name(base.name), *same, base=base, oof_hash=oof_hash)
 
     @property
@@ -51,6 +56,20 @@ class Refit(Run):
     @property
     def warnings(self) -> list[str]:
         return self.base.warnings  # of the scores, which are the base's
+
+    def notes(self, records: list[dict[str, Any]]) -> list[str]:
+        """Return what the folds of the base add to its scores' warnings, and the refit itself."""
+        old = read_object(self.base.record_path, (), self.anew).get("warnings", [])
+        return [said for said in old if said not in self.warnings] + super().notes(records)
+
+    @cached_property
+    def teaching(self) -> Teaching | None:
+        asked = self.recipe.teacher
+        return Teaching(asked, self.meta, self.parts, self.origin) if asked.run else None
+
+    @property
+    def anew(self) -> str:
+        return "delete that folder and run the same command again"  # FRESH=1 would cost the base
 
     @property
     def numbers(self) -> list[int]:
@@ -75,8 +94,9 @@ class Refit(Run):
         return old.get("refit_of") == self.origin and old.get("oof_hash") != self.oof_hash
 
     @staticmethod
-    def refuse_foreign(base: Run) -> None:
-        """Refuse a folder of the refit's name that is a run of its own, or cannot be told from one.
+    def refuse_foreign(base: Run, *, fresh: bool = False) -> None:
+        """Refuse a folder of the refit's name that is a run of its own, or cannot be told from one,
+        and a refit that is to be trained, but whose teacher has no refit to learn from.
 
         It asks for no finished base, so that it can be called before anything is trained. FRESH=1
         is no remedy: it must not delete such a run, and would delete the base.
@@ -91,6 +111,9 @@ class Refit(Run):
                 f"{there._shown()}: not the refit of {base.name}; rename that folder, or train "
                 f"{base.name} under another NAME="
             )
+        if base.recipe.teacher.run and (fresh or not is_finished(there.folder / REFIT)):
+            refit = Refit._from(base, base.recipe, "")
+            refit.teaching.check([refit.fold_folder(n) for n in refit.numbers])
 
     def check_same(self) -> None:
         super().check_same()
@@ -110,7 +133,7 @@ class Refit(Run):
     def _job(self, number: int, pixels: Pixels) -> FoldJob:
         train = self.parts.trained(self.folds.refit_rows)
         same = self.recipe, self.data, pixels, train, self.apart(), self.meta
-        return FoldJob(self.fold_folder(number), number, *same)
+        return FoldJob(self.fold_folder(number), number, *same, self.lessons(number))
 
     def assemble(self) -> Summary:
         """Write the run's predictions and record; its out-of-fold ones are the base's."""
@@ -130,12 +153,21 @@ def refit_name(run: str) -> str:
 def settled_recipe(recipe: Recipe, folds: list[dict[str, Any]]) -> Recipe:
     """Return the recipe with the epochs that cross-validation settled, all of them kept.
 
-    These are the recipe's own for the checkpoint `last`. For `best` it is the median of the folds'
-    best epochs, halves rounded up; the schedule then anneals over as many.
+    These are the recipe's own, but for what a fold chose: the median of the folds' best epochs for
+    the checkpoint `best`, of the epochs that they trained where `patience` ended them, halves
+    rounded up; the schedule then anneals over as many. Folds that collapsed settle nothing. No
+    fold is left to stop by, or for `plateau` to follow: it follows the training loss.
     """
-    epochs = recipe.training.epochs
-    best = [fold["best_epoch"] for fold in folds if fold.get("best_epoch")]
-    if recipe.training.checkpoint == "best" and best:
-        epochs = max(1, math.floor(float(np.median(best)) + 0.5))
-    training = recipe.training.model_copy(update={"epochs": epochs, "checkpoint": "last"})
-    return recipe.model_copy(update={"training": training})
+    training, epochs = recipe.training, recipe.training.epochs
+    sound = [f for f in folds if (f.get("stopped") or {}).get("kind") != "collapsed"] or folds
+    key = "best_epoch" if training.checkpoint == "best" else "epochs"
+    chosen = [fold[key] for fold in sound if fold.get(key)]
+    if chosen and (training.checkpoint == "best" or training.patience is not None):
+        epochs = max(1, math.floor(float(np.median(chosen)) + 0.5))
+    settled = {"epochs": epochs, "checkpoint": "last", "patience": None}
+    return recipe.model_copy(
+        update={
+            "training": training.model_copy(update=settled),
+            "schedule": recipe.schedule.model_copy(update={"monitor": "train"}),
+        }
+    )

@@ -22,14 +22,15 @@ from pipeline.errors import PodiumError
 from pipeline.folds import Folds, Splits
 from pipeline.images.cache import Pixels
 from pipeline.training.fold import is_finished
-from pipeline.training.job import FoldJob
+from pipeline.training.job import FoldJob, Lessons
+from pipeline.training.notes import job_notes, recipe_warnings, taught_warnings
 from pipeline.training.origin import (
     refuse_own_weights,
     source_of,
-    statistics_warning,
     weights_record,
 )
 from pipeline.training.parts import Parts
+from pipeline.training.teacher import Teaching
 
 REMEDY = "choose another NAME=, or FRESH=1 to delete it and start anew"
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "numpy")
@@ -65,14 +66,27 @@ class Run:
 
     @property
     def warnings(self) -> list[str]:
-        """What whoever reads this run's scores must know."""
-        said = []
-        if self.recipe.training.checkpoint == "best":
-            said.append("selected-in-fold: each epoch was chosen on the fold that it is scored on")
-        if self.recipe.data.limit is not None:
-            said.append(f"limited: a smoke run on LIMIT={self.recipe.data.limit} rows")
-        odd = statistics_warning(self.recipe)
-        return [*said, odd] if odd else said
+        """What whoever reads this run's scores must know, as it follows from the recipe."""
+        said = recipe_warnings(self.recipe)
+        if self.teaching is None:
+            return said
+        return said + taught_warnings(self.teaching.pinned(self.record_path))
+
+    def notes(self, records: list[dict[str, Any]]) -> list[str]:
+        """Return what the records of finished folds add to the warnings."""
+        names = [self.fold_folder(record["fold"]).name for record in records]
+        titles = [name.replace("-", " ") for name in names]
+        return [
+            said
+            for title, record in zip(titles, records, strict=True)
+            for said in job_notes(title, record)
+        ]
+
+    @cached_property
+    def teaching(self) -> Teaching | None:
+        """What is learnt from another run, if the recipe names one."""
+        asked = self.recipe.teacher
+        return Teaching(asked, self.meta, self.parts) if asked.run else None
 
     @property
     def numbers(self) -> list[int]:
@@ -129,7 +143,10 @@ class Run:
                 self._delete()
             self._check_folder()
             if not self.record_path.exists():
-                write_json(self.record_path, self.identity() | {"folds": {}, "warnings": []})
+                start = {"folds": {}, "warnings": self.warnings}
+                write_json(self.record_path, self.identity() | start)
+            elif self.teaching is not None:
+                self.teaching.pin(self.record_path)
 
     def check_there(self) -> None:
         """Refuse a folder that is not of this run, writing nothing."""
@@ -180,7 +197,9 @@ class Run:
             how = "; ".join(differing(*both)) or "its hash"
             raise PodiumError(f"{self._shown()}: trained by another recipe ({how}); {remedy}")
         judged = [("metric", "a metric that chose its epochs")]
-        checks = judged if self.recipe.training.checkpoint == "best" else []
+        training = self.recipe.training
+        chosen = training.checkpoint == "best" or training.patience is not None
+        checks = judged if chosen else []
         checks += [("folds_hash", "folds"), ("repeat_hashes", "repeated folds")]
         checks += [("data_hash", "labels, ids or pictures")]
         for key, what in checks:
@@ -188,6 +207,8 @@ class Run:
                 pair = f"{old.get(key)} -> {new.get(key)}"
                 raise PodiumError(f"{self._shown()}: trained with other {what} ({pair}); {remedy}")
         self._check_weights(old.get("weights"))
+        if self.teaching is not None:
+            self.teaching.check_same(self.record_path, self._shown(), self.anew)
 
     def _check_weights(self, old: dict[str, Any] | None) -> None:
         """Refuse other first weights than those of the folds that are there."""
@@ -197,6 +218,11 @@ class Run:
         if any(old.get(key) != value for key, value in new.items() if key != "said"):
             pair = f"{old.get('said')} -> {new['said']}"
             raise PodiumError(f"{self._shown()}: began from other weights ({pair}); {REMEDY}")
+
+    @property
+    def anew(self) -> str:
+        """How to get rid of what was learnt from something that has changed."""
+        return REMEDY
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -208,6 +234,7 @@ class Run:
             "seedless_hash": self.recipe.seedless_hash,
             "recipe": self.recipe.model_dump(mode="json"),
             **({"weights": self.weights} if self.weights else {}),
+            **({"teacher": self.teaching.record()} if self.teaching else {}),
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
             "git_commit": git_commit(self.data.project.root),
             "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
@@ -216,22 +243,31 @@ class Run:
     def _shown(self) -> str:
         return self.data.project.shown(self.folder)
 
-    def check_trainable(self) -> None:
-        """Refuse what cannot be trained, before anything is written."""
+    def check_trainable(self, only: list[int] | None = None) -> None:
+        """Refuse what cannot be trained, of all jobs or those asked for; nothing is written."""
         refuse_own_weights(self.recipe, self.data.competition.name, self.data.hash)
         self.parts.check(self.recipe.image.crop)
+        if self.teaching is not None:
+            wanted = self.numbers if only is None else only
+            self.teaching.check([self.fold_folder(number) for number in wanted])
 
     def jobs(self, only: list[int] | None) -> tuple[list[FoldJob], str]:
         """Return the jobs of the numbers asked for, and where their pictures come from."""
-        self.check_trainable()
+        self.check_trainable(only)
         pixels, said = self.parts.open(self.recipe.image)
         return [self._job(n, pixels) for n in (self.numbers if only is None else only)], said
 
     def _job(self, number: int, pixels: Pixels) -> FoldJob:
         train = self.parts.trained(self.splits.train_rows(number))
         parts = {"valid": self.parts.kept(self.splits.valid_rows(number)), **self.apart()}
-        name = self.fold_folder(number)
-        return FoldJob(name, number, self.recipe, self.data, pixels, train, parts, self.meta)
+        place, given = (self.fold_folder(number), number), (self.recipe, self.data, pixels)
+        return FoldJob(*place, *given, train, parts, self.meta, self.lessons(number))
+
+    def lessons(self, number: int) -> Lessons | None:
+        """Return what job `number` learns from the teacher, if there is one."""
+        if self.teaching is None:
+            return None
+        return self.teaching.lessons(self.fold_folder(number).name)
 
     def apart(self) -> dict[str, np.ndarray]:
         """Return the rows that every job predicts and none trains on, by part."""

@@ -15,9 +15,10 @@ from pipeline.competition import load_data
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Busy, PodiumError
 from pipeline.folds import make_shared
-from pipeline.training import fold, loop
+from pipeline.training import loop, session
 from pipeline.training.refit import settled_recipe
-from pipeline.training.train import TrainRequest, train
+from pipeline.training.request import TrainRequest
+from pipeline.training.train import train
 
 OFTEN = "runtime.checkpoint_seconds=0"
 
@@ -74,7 +75,7 @@ def test_refit_sees_every_row(project, monkeypatch, refit_tiny):
         taken.append(epoch.rows)
         return epoch
 
-    monkeypatch.setattr(fold, "train_epoch", watched)
+    monkeypatch.setattr(session, "train_epoch", watched)
     base, refit = refit_tiny(project)
     assert all(sorted(rows.tolist()) == [*range(45)] for rows in taken[-2:])
     assert len(taken) == 3 * 2 + 2
@@ -118,15 +119,46 @@ def test_epochs_are_the_median_of_the_best(best, epochs):
     assert settled_recipe(last, [{"best_epoch": None}]).training.epochs == 7
 
 
+def test_epochs_are_the_median_of_those_that_patience_left():
+    """Check that the epochs trained count for the checkpoint `last`, the best ones for `best`, that
+    a fold that collapsed counts for neither unless all did, and that no fold is followed."""
+    content = {"epochs": 30, "patience": 2}
+    folds = [{"epochs": n, "best_epoch": b, "stopped": None} for n, b in ((9, 3), (12, 8), (14, 6))]
+    gone = {"epochs": 3, "best_epoch": 1, "stopped": {"kind": "collapsed", "said": ""}}
+    plateau = {"name": "plateau", "monitor": "valid"}
+    for checkpoint, epochs in (("last", 12), ("best", 6)):
+        training = content | {"checkpoint": checkpoint}
+        recipe = Recipe.model_validate({"training": training, "schedule": plateau})
+        for more in ([], [gone], [gone] * 3):
+            settled = settled_recipe(recipe, [*folds, *more])
+            assert settled.training.epochs == epochs and settled.training.checkpoint == "last"
+        assert settled.training.patience is None
+        assert settled.schedule.monitor == "train" and settled.schedule.name == "plateau"
+        assert settled_recipe(recipe, [gone]).training.epochs == (3 if checkpoint == "last" else 1)
+    plain = Recipe.model_validate({"training": {"epochs": 30}})
+    assert settled_recipe(plain, [*folds, gone]).hash == plain.hash
+
+
+def test_refit_after_early_stopping(project, refit_tiny):
+    """Check that the refit trains as long as the folds did, and carries their warning."""
+    options = "training.patience=1 training.epochs=9 optimizer.lr=0.02"
+    base, refit = refit_tiny(project, overrides=options)
+    trained = [fold["epochs"] for fold in base.record["folds"].values()]
+    assert min(trained) < 9
+    assert refit.record["folds"]["refit"]["epochs"] == int(np.median(trained))
+    assert refit.record["recipe"]["training"]["patience"] is None
+    assert refit.record["warnings"] == base.record["warnings"] != []
+
+
 def test_refit_of_the_best_checkpoint(project, refit_tiny):
     """Check that the refit anneals over the median of the best epochs, and keeps the warning."""
     options = "training.checkpoint=best training.epochs=5 optimizer.lr=0.02"
     base, refit = refit_tiny(project, overrides=options)
     best = [fold["best_epoch"] for fold in base.record["folds"].values()]
     epochs = int(np.median(best))
-    history = (refit.run.folder / "refit" / "history.csv").read_text().splitlines()
-    assert len(history) == 1 + epochs == 1 + refit.record["folds"]["refit"]["epochs"]
-    lr = [float(line.split(",")[1]) for line in history[1:]]
+    history = pd.read_csv(refit.run.folder / "refit" / "history.csv")
+    assert len(history) == epochs == refit.record["folds"]["refit"]["epochs"]
+    lr = history["lr"].tolist()
     steps = 6 * epochs
     step = np.arange(steps)
     warm = round(0.1 * steps)
@@ -137,7 +169,7 @@ def test_refit_of_the_best_checkpoint(project, refit_tiny):
     )
     assert lr == pytest.approx(0.02 * factor[5::6], rel=1e-4)
     assert refit.record["warnings"] == base.record["warnings"] != []
-    assert all(line.split(",")[4:6] == ["", ""] for line in history[1:])
+    assert history[["valid_loss", "valid_score"]].isna().all(axis=None)
 
 
 def test_finished_refit_is_left_alone(project, refitted, artefacts, monkeypatch, refit_tiny):
