@@ -1,6 +1,7 @@
 """The trained networks of a run, from its folder alone: neither hub nor pretrained weights."""
 
 import contextlib
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -19,9 +20,11 @@ from pipeline.config.recipe import Recipe
 from pipeline.config.schema import parse
 from pipeline.deploy.pictures import View
 from pipeline.errors import PodiumError
+from pipeline.images.views import Turn, test_turns
 from pipeline.training.device import Setup, resolve
 from pipeline.training.loop import Normalise, predict
 from pipeline.training.origin import normalisation
+from pipeline.training.outputs import with_outputs
 from pipeline.training.refit import REFIT
 from pipeline.training.weights import NOTE
 from pipeline.training.zoo import build_model
@@ -41,6 +44,7 @@ class RunNetworks:
         path = folder / "run.json"
         record = read_object(path, ("recipe", "folds"), "train the run anew")
         self._recipe = parse(Recipe, record["recipe"], str(path))
+        self._space = _space(self._recipe, record, path)
         crop = self._recipe.image.crop
         if crop.kind == "box":
             raise PodiumError(
@@ -57,25 +61,30 @@ class RunNetworks:
 
     @property
     def view(self) -> View:
-        """All that decides the pixels that the networks see, before they are normalised."""
-        image = self._recipe.image.model_dump() | {"mean": None, "std": None}
-        return View(**image, max_megapixels=self._max_megapixels)
+        """All that decides the pixels that the networks see, before they are turned and normalised:
+        runs that differ in nothing else share it."""
+        image = self._recipe.image.model_dump() | {"mean": None, "std": None, "channels": 3}
+        seen = self._recipe.views.model_copy(update={"flips": "none", "average": "auto"})
+        return View(**image, max_megapixels=self._max_megapixels, views=seen)
 
     @property
     def batch_size(self) -> int:
         """How many pictures at a time, as when the run predicted its own test rows."""
         return 2 * self._recipe.training.batch_size
 
-    def probs(self, images: np.ndarray, bar: tqdm) -> np.ndarray:
-        """Return probabilities (n, c) float32 of images (n, size, size, 3) uint8: the mean over the
-        networks, as the run's own test predictions are. `bar` counts images times networks."""
+    def probs(self, looks: list[np.ndarray], bar: tqdm) -> np.ndarray:
+        """Return probabilities (n, c) float32 of pictures, given as images (n, size, size, 3) uint8
+        for each look of `view`: the mean over the networks, as the run's own test predictions are.
+        `bar` counts pictures times networks."""
         parts = []
         for file in self.files:
-            parts.append(self._probs_by(file, images).astype(np.float64))
-            bar.update(len(images))
+            parts.append(self._probs_by(file, looks).astype(np.float64))
+            bar.update(len(looks[0]))
         return np.mean(parts, axis=0).astype(np.float32)
 
-    def _probs_by(self, file: Path, images: np.ndarray) -> np.ndarray:
+    def _probs_by(self, file: Path, looks: list[np.ndarray]) -> np.ndarray:
+        """Return what one network says: the mean over its views, of probabilities or of logits as
+        the run's record says, (n, c) float32."""
         model, setup = self._built
         with _opened(file) as opened:
             names = opened.keys()
@@ -86,18 +95,23 @@ class RunNetworks:
             short = str(error).splitlines()[-1].strip()[:120]
             arch = self._recipe.model.arch
             raise PodiumError(f"{file}: not this run's {arch} ({short}); {_remedy(file)}") from None
-        note, size, rows = self._notes[file], self.batch_size, torch.from_numpy(images)
-        normalise = Normalise(note["mean"], note["std"], setup)
-        batches = [(rows[at : at + size], None) for at in range(0, len(rows), size)]
-        logits = predict(model, batches, setup, normalise, f"{self.name}, {file.parent.name}")
-        return probabilities(logits, self._task)
+        note, channels = self._notes[file], self._recipe.image.channels
+        normalise = Normalise(note["mean"], note["std"], setup, channels=channels)
+        what, answers = f"{self.name}, {file.parent.name}", []
+        for images, turn in itertools.product(looks, test_turns(self._recipe.views)):
+            batches = _batches(images, turn, self.batch_size)
+            logits = predict(model, batches, setup, normalise, what)
+            answers.append(probabilities(logits, self._task) if self._space == "probs" else logits)
+        mean = np.mean(answers, axis=0, dtype=np.float64).astype(np.float32)
+        return mean if self._space == "probs" else probabilities(mean, self._task)
 
     @cached_property
     def _built(self) -> tuple[torch.nn.Module, Setup]:
         """The network without its weights, as `pretrained: false` builds it, and its device."""
         scratch = self._recipe.model.model_copy(update={"pretrained": False, "weights": "auto"})
         recipe = self._recipe.model_copy(update={"model": scratch})
-        model = build_model(recipe, len(self._classes))
+        classes = len(self._classes)
+        model = with_outputs(build_model(recipe, classes), recipe, self._task, classes)
         setup = self._setup(model)
         return model.to(setup.device, memory_format=setup.memory_format), setup
 
@@ -123,6 +137,27 @@ class RunNetworks:
         if "mean" not in note or "std" not in note:  # the recipe or the architecture says them
             note["mean"], note["std"] = normalisation(self._recipe)
         return note
+
+
+def _space(recipe: Recipe, record: dict[str, Any], path: Path) -> str:
+    """Return what is averaged over the views of a picture: 'probs' or 'logits'; of one view, it
+    makes no difference. What the record at `path` does not say is refused."""
+    if recipe.views.is_single:
+        return "probs"
+    found = record.get("views")
+    average = found.get("average") if isinstance(found, dict) else None
+    if average not in ("probs", "logits"):
+        raise PodiumError(
+            f"{path}: views.average must be probs or logits, not {average!r}; make train the run "
+            "again, which writes the record anew"
+        )
+    return average
+
+
+def _batches(images: np.ndarray, turn: Turn, size: int) -> Iterator[tuple[torch.Tensor, None]]:
+    """Cut images (n, s, s, 3) into batches and turn each when its time comes."""
+    for at in range(0, len(images), size):
+        yield torch.from_numpy(turn(images[at : at + size])), None
 
 
 def weight_files(folder: Path, record: dict[str, Any]) -> list[Path]:

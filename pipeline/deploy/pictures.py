@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.competition.pictures import walk
-from pipeline.config.pictures import Image
+from pipeline.config.pictures import Image, TestViews
 from pipeline.errors import PodiumError
-from pipeline.images.augment import Evaluator
 from pipeline.images.cache import Pixels, Source
 from pipeline.images.shrunk import pixel_limit
+from pipeline.images.views import Look, test_looks
 from pipeline.training.device import available_cores
 
 
@@ -44,31 +44,45 @@ def _shown(name: str) -> str:
 
 
 class View(Image):
-    """A recipe's `image`, and the competition's `max_megapixels`: all that decides the pixels that
-    a network sees, before they are normalised."""
+    """All that decides the pixels that a network sees, before they are turned and normalised: a
+    recipe's `image`, the competition's `max_megapixels`, and which parts of a picture are looked at
+    in which sizes, as `views` says (whose flips mean nothing here)."""
 
     max_megapixels: float
+    views: TestViews = TestViews()
+
+    @property
+    def looks(self) -> list[Look]:
+        return test_looks(self.views, self)
+
+    @property
+    def bytes_per_picture(self) -> int:
+        """What all looks at one picture take in memory."""
+        return sum(3 * look.size**2 for look in self.looks)
 
 
-def views(paths: list[Path], image: View) -> tuple[np.ndarray, dict[int, str]]:
-    """Decode pictures into what the networks of a recipe's `image` see; nothing goes to the disk.
+def views(paths: list[Path], image: View) -> tuple[list[np.ndarray], dict[int, str]]:
+    """Decode pictures, each once, into what the networks that look at them by `image` see; nothing
+    goes to the disk.
 
-    Returns images (n, size, size, 3) uint8, and by place what is wrong with those that cannot be
-    had, such as one that the crop leaves nothing of; these are black.
+    Returns images (n, size, size, 3) uint8 per look, and by place what is wrong with those that
+    cannot be had, such as one that the crop leaves nothing of; these are black.
     """
     limit = pixel_limit(image.max_megapixels)
     source = Source(paths, None, image.crop, image.canonical_side, limit)
     # Without blob and copies, these are the pixels that the cache would hold, the losses of JPEG
     # included.
     pixels = Pixels(source, "jpeg" if image.cache == "jpeg" else "raw")
-    view = Evaluator(image)
-    images = np.zeros((len(paths), image.size, image.size, 3), np.uint8)
+    looks = image.looks
+    images = [np.zeros((len(paths), look.size, look.size, 3), np.uint8) for look in looks]
 
     def read(place: int) -> str:
         try:
-            images[place] = view(pixels.read(place))
+            whole = pixels.read(place)
         except PodiumError as error:
             return str(error).removeprefix(f"{paths[place]}: ").partition(";")[0]
+        for look, seen in zip(looks, images, strict=True):
+            seen[place] = look(whole)
         return ""
 
     with ThreadPoolExecutor(available_cores()) as pool:

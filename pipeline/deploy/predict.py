@@ -1,7 +1,8 @@
 """`predict`: the answers of a run or ensemble to new pictures, the same as its test answers.
 
 Pictures are decoded a part at a time, once per way of looking at them, and every network of every
-run that looks that way answers the part before the next one is decoded.
+run that looks that way answers the part before the next one is decoded. What test-time augmentation
+cuts out of a picture is kept with it, so that a part then has fewer pictures; what it turns is not.
 """
 
 import os
@@ -18,7 +19,6 @@ from pipeline.artifacts.hashing import json_hash
 from pipeline.competition import CompetitionData, load_data
 from pipeline.competition.faults import faults
 from pipeline.competition.pictures import is_picture
-from pipeline.config.pictures import Image
 from pipeline.config.project import Project
 from pipeline.deploy.answers import (
     COLUMNS,
@@ -28,7 +28,7 @@ from pipeline.deploy.answers import (
     decide_answers,
 )
 from pipeline.deploy.networks import RunNetworks
-from pipeline.deploy.pictures import Pictures, find_pictures, views
+from pipeline.deploy.pictures import Pictures, View, find_pictures, views
 from pipeline.deploy.plan import open_plan
 from pipeline.deploy.report import Prediction, expected_at, report_parts
 from pipeline.ensemble.build import Decided, open_decided
@@ -85,15 +85,15 @@ def _look(
     notes = faults(pictures.paths)
     _refuse_all_broken(pictures, notes)
     whole = np.setdiff1d(np.arange(len(pictures)), list(notes))
-    by_view: dict[Image, list[RunNetworks]] = {}
+    by_view: dict[View, list[RunNetworks]] = {}
     for network in networks:
         by_view.setdefault(network.view, []).append(network)
     found = {run.name: np.zeros((len(pictures), n_classes), np.float32) for run in networks}
     total = len(whole) * sum(len(network.files) for network in networks)
     with tqdm(total=total, desc="predicting", unit="img", disable=None, leave=False) as bar:
         for rows in _in_parts(whole, networks):
-            for image, group in by_view.items():
-                images, wrong = views([pictures.paths[i] for i in rows], image)
+            for view, group in by_view.items():
+                images, wrong = views([pictures.paths[i] for i in rows], view)
                 notes |= {int(rows[k]): reason for k, reason in wrong.items()}
                 for network in group:
                     found[network.name][rows] = network.probs(images, bar)
@@ -102,9 +102,11 @@ def _look(
 
 
 def _in_parts(rows: np.ndarray, networks: list[RunNetworks]) -> Iterator[np.ndarray]:
-    """Cut rows (n,) into parts that fit into `PART_BYTES`, but for that of a batch at least."""
-    largest = max(3 * network.view.size**2 for network in networks)
-    step = max(PART_BYTES // largest, *(network.batch_size for network in networks))
+    """Cut rows (n,) into parts that fit into `PART_BYTES`, but for that of a batch of looks at
+    least."""
+    largest = max(network.view.bytes_per_picture for network in networks)
+    least = (network.batch_size // len(network.view.looks) for network in networks)
+    step = max(PART_BYTES // largest, 1, *least)
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
 

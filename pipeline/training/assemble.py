@@ -1,16 +1,18 @@
 """From finished folds to a run's `oof.npz` and `test.npz`, and its record."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts.files import read_object, write_json
 from pipeline.artifacts.locks import lock
-from pipeline.artifacts.predictions import Predictions, logits_of
+from pipeline.artifacts.predictions import Predictions, logits_of, probabilities
 from pipeline.errors import PodiumError
-from pipeline.training.fold import DONE, score_logits
+from pipeline.images.views import test_views
+from pipeline.training.fold import DONE
 from pipeline.training.run import REMEDY, Run
+from pipeline.training.scores import score_logits
 
 
 @dataclass(frozen=True)
@@ -43,24 +45,60 @@ def assemble(run: Run, oof: Predictions | None = None) -> Summary:
             "limited": run.recipe.data.limit is not None,
             "folds": {str(run.label(r["fold"])): r for r in records},
             "seconds": round(sum(r["seconds"] for r in records), 1),
-            "warnings": run.warnings,
+            "warnings": run.warnings + run.notes(records),
         }
         if finished:
-            oof = _out_of_fold(run, finished) if oof is None else oof
+            space = None
+            if not run.recipe.views.is_single:
+                record["views"] = _base_views(run) or _views(run, finished, records)
+                space = record["views"]["average"]
+            oof = _out_of_fold(run, finished, space) if oof is None else oof
             oof.save(run.folder / "oof.npz")
             record["oof_score"] = score_logits(metric, _labels(run, oof), oof.logits)
-            _mean_over_folds(run, finished, "test").save(run.folder / "test.npz")
+            _mean_over_folds(run, finished, "test", space).save(run.folder / "test.npz")
             if "local-test" in run.apart():
-                local = _mean_over_folds(run, finished, "local-test")
+                local = _mean_over_folds(run, finished, "local-test", space)
                 local.save(run.folder / "local-test.npz")
                 record["local_test_score"] = score_logits(metric, _labels(run, local), local.logits)
         write_json(run.record_path, record)
     return Summary(run, record)
 
 
-def _out_of_fold(run: Run, finished: list[int]) -> Predictions:
+def _base_views(run: Run) -> dict[str, Any] | None:
+    """Return what the run that this one is a refit of says of its views, if it is a refit: their
+    average was chosen on the out-of-fold rows, which are that run's."""
+    if run.origin is None:
+        return None
+    path = run.data.project.run(run.data.competition.name, run.origin) / run.record_path.name
+    return read_object(path, ("views",), "run the same command again")["views"]
+
+
+def _views(run: Run, finished: list[int], records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Say which views are averaged and how: as the recipe says or, for `auto`, in whichever way
+    the out-of-fold rows score better, of probabilities where neither does."""
+    views, metric = run.recipe.views, run.data.metric
+    scores: dict[str, float | None] = {}
+    for space in ("probs", "logits"):
+        oof = _out_of_fold(run, finished, space)
+        scores[space] = score_logits(metric, _labels(run, oof), oof.logits)
+    average = views.average
+    if average == "auto":
+        of_probs, of_logits = scores["probs"], scores["logits"]
+        defined = of_probs is not None and of_logits is not None
+        better = defined and metric.sign * (of_logits - of_probs) > 0
+        average = "logits" if better else "probs"
+    alone = [r for r in records if r.get("score_one_view") is not None]
+    rows = [r["rows"]["valid"] for r in alone]
+    if sum(rows):
+        of_folds = [r["score_one_view"] for r in alone]
+        scores["one view"] = float(np.average(of_folds, weights=rows))
+    names = [view.name for view in test_views(views, run.recipe.image)]
+    return {"names": names, "average": average, "scores": scores}
+
+
+def _out_of_fold(run: Run, finished: list[int], space: str | None) -> Predictions:
     """Join what the folds validated; over repeats, each row's probabilities are averaged."""
-    parts = [_fold_part(run, fold, "valid") for fold in finished]
+    parts = [_fold_part(run, fold, "valid", space) for fold in finished]
     meta = run.meta | {"part": "oof", "coverage": _coverage(run, finished)}
     if run.repeats:
         return _mean_over_repeats(run, parts, meta)
@@ -90,9 +128,9 @@ def _mean_over_repeats(run: Run, parts: list[Predictions], meta: dict[str, Any])
     return Predictions(ids[there], classes, logits, probs, meta)
 
 
-def _mean_over_folds(run: Run, finished: list[int], part: str) -> Predictions:
+def _mean_over_folds(run: Run, finished: list[int], part: str, space: str | None) -> Predictions:
     """Average probabilities over fold models; the logits are those of the average."""
-    parts = [_fold_part(run, fold, part) for fold in finished]
+    parts = [_fold_part(run, fold, part, space) for fold in finished]
     first = parts[0]
     aligned = [p.rows(first.ids, f"{run.name}, {part}") for p in parts]
     probs = np.mean([p.probs.astype(np.float64) for p in aligned], axis=0).astype(np.float32)
@@ -101,7 +139,9 @@ def _mean_over_folds(run: Run, finished: list[int], part: str) -> Predictions:
     return Predictions(first.ids, first.classes, logits, probs, meta)
 
 
-def _fold_part(run: Run, fold: int, part: str) -> Predictions:
+def _fold_part(run: Run, fold: int, part: str, space: str | None) -> Predictions:
+    """Return what a fold predicted. Where its network saw several views, it holds the mean over
+    them of the logits and that of the probabilities; the one that `space` names decides both."""
     folder = run.fold_folder(fold)
     remedy = f"delete {run.data.project.shown(folder)} and run the same command again"
     path = folder / f"{part}.npz"
@@ -110,6 +150,11 @@ def _fold_part(run: Run, fold: int, part: str) -> Predictions:
     if odd or found.meta.get("fold") != fold:
         what = odd[0] if odd else "fold"
         raise PodiumError(f"{path}: of another run or fold (its {what} differs); {remedy}")
+    task = run.data.competition.task
+    if space == "probs":
+        return replace(found, logits=logits_of(found.probs, task))
+    if space == "logits":
+        return replace(found, probs=probabilities(found.logits, task))
     return found
 
 

@@ -17,7 +17,8 @@ from pipeline.config.project import Project
 from pipeline.deploy.predict import Prediction, predict
 from pipeline.ensemble.build import build_ensemble
 from pipeline.folds import load_shared, make_shared
-from pipeline.training.train import TrainRequest, train
+from pipeline.training.request import TrainRequest
+from pipeline.training.train import train
 
 CLASSES = ["cat", "dog", "eel"]
 RECIPE = {

@@ -17,7 +17,8 @@ from pipeline.deploy.networks import RunNetworks
 from pipeline.deploy.pictures import View, views
 from pipeline.folds import make_shared
 from pipeline.images.augment import Evaluator
-from pipeline.training.train import TrainRequest, train
+from pipeline.training.request import TrainRequest
+from pipeline.training.train import train
 
 
 def test_a_rotated_and_a_grey_picture(trained, answers, tmp_path):
@@ -100,7 +101,7 @@ def test_large_pictures_are_shrunk_as_for_training(project, answers, tmp_path, o
     view = RunNetworks(data, "small", str).view
     assert view.max_megapixels == 0.0002
     shrunk, whole = (
-        views(data.test.images, view.model_copy(update={"max_megapixels": limit}))[0]
+        views(data.test.images, view.model_copy(update={"max_megapixels": limit}))[0][0]
         for limit in (0.0002, 4.0)
     )
     assert np.abs(shrunk.astype(int) - whole).mean() > 0.5
@@ -111,12 +112,12 @@ def test_view_is_the_recipe_s_image_and_the_limit(written_photo):
     section = ImageSection(size=16)
     small, large = (View(**section.model_dump(), max_megapixels=limit) for limit in (0.01, 4.0))
     assert small != large and len({small, large, small.model_copy()}) == 2
-    images, wrong = views([written_photo], large)
+    (images,), wrong = views([written_photo], large)
     decoded = cv2.cvtColor(cv2.imread(str(written_photo)), cv2.COLOR_BGR2RGB)
     np.testing.assert_array_equal(
         images[0], Evaluator(section)(cv2.resize(decoded, (28, 19), interpolation=cv2.INTER_AREA))
     )
-    assert not wrong and np.any(views([written_photo], small)[0] != images)
+    assert not wrong and np.any(views([written_photo], small)[0][0] != images)
 
 
 @pytest.fixture
