@@ -28,7 +28,7 @@ wanting = $(patsubst experiments/competitions/%.requirements.txt,%,$(wildcard ex
 extra = $(addprefix .venv/extra-,$(filter $(wanting),$(COMP)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test init audit folds preview train learning-curve predict ensemble submit score leaderboard
+.PHONY: help setup demo test init audit folds preview lr-find train learning-curve predict ensemble submit score leaderboard
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ folds: .venv/done $(extra) ## make the folds that all runs share: FOLDS= HOLDOUT
 
 preview: .venv/done $(extra) ## draw what the network is fed: ARCH= RECIPE= SET= SEED= ONLY= LIMIT=12
 	@$(RUN) preview --comp $(call quoted,COMP) $(foreach name,ARCH RECIPE SET SEED ONLY LIMIT,$(call option,$(name)))
+
+lr-find: .venv/done $(extra) ## which learning rate for ARCH, and a picture of its schedule: RECIPE= SET= SEED= ONLY=
+	@$(RUN) lr-find --comp $(call quoted,COMP) $(foreach name,ARCH RECIPE SET SEED ONLY,$(call option,$(name)))
 
 train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= BUDGET=2h REFIT=1 FRESH=1
 	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT BUDGET EXECUTOR) $(if $(filter-out 0 no false,$(REFIT)),--refit)

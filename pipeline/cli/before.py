@@ -77,3 +77,21 @@ def learning_curve(
     asked = comp, arch, recipe, set, tuple(seeds), tuple(folds)
     request = CurveRequest(*asked, fresh=fresh, name=name)
     print(parts(report_parts(run_curve(project_here(), request, say))))
+
+
+@app.command(name="lr-find")
+def lr_find(
+    comp: Comp = "digits",
+    arch: Annotated[str, typer.Option(help="architecture")] = "",
+    recipe: Recipe = "baseline",
+    seed: Annotated[str, typer.Option(help="several; their losses are averaged")] = "0",
+    set: Overrides = "",
+    only: Annotated[str, typer.Option(help="the fold that is left out; the first")] = "",
+) -> None:
+    """Train some steps at a rising learning rate: which one to use? Draw the schedule, too."""
+    from pipeline.lr_find import LrFindRequest, report_parts
+    from pipeline.lr_find import lr_find as run_lr_find
+
+    seeds, folds = numbers(seed, "SEED"), numbers(only, "ONLY")
+    request = LrFindRequest(comp, arch, recipe, set, tuple(seeds), tuple(folds))
+    print(parts(report_parts(run_lr_find(project_here(), request, say))))
