@@ -24,9 +24,9 @@ class Model(Section):
 
     `hidden`: widths of fully connected layers added before the classifier. `drop_rate`: dropout
     before the classifier, one rate for every fully connected layer of the head or one per layer.
-    `drop_path`: stochastic depth, where the architecture has it (0: as timm builds it). `freeze`: `backbone` trains the
-    head alone (a fixed feature extractor), a number freezes so many stages counted from the input;
-    `unfreeze_after` so many epochs all of it is trained.
+    `drop_path`: stochastic depth, where the architecture has it (0: as timm builds it). `freeze`:
+    `backbone` trains the head alone (a fixed feature extractor), a number freezes so many stages
+    counted from the input; `unfreeze_after` so many epochs all of it is trained.
     """
 
     arch: str = ""
@@ -207,6 +207,12 @@ class Teacher(Section):
     weight: Annotated[float, Field(gt=0, le=1)] = 1.0
     confidence: Rate = 0.0
     hard: bool = False
+
+    @model_validator(mode="after")
+    def _somebody_teaches(self) -> "Teacher":
+        if not self.run and self.model_fields_set - {"run"} and self != Teacher():
+            raise ValueError("weight, confidence and hard are of a teacher; name its run, too")
+        return self
 
 
 class Data(Section):

@@ -125,6 +125,13 @@ class TestViews(Section):
     sizes: tuple[Annotated[int, Field(ge=8, le=4096)], ...] = ()
     average: Literal["auto", "probs", "logits"] = "auto"
 
+    @field_validator("sizes")
+    @classmethod
+    def _different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a size that stands twice would count twice")
+        return value
+
     @property
     def is_single(self) -> bool:
         """Whether a picture has one view, as without test-time augmentation."""

@@ -16,8 +16,8 @@ from pipeline.curve.study import Outcome, Point, Study, size_name
 from pipeline.decisions import best_constant, default_rule
 from pipeline.errors import PodiumError
 from pipeline.metrics import CustomMetric, standard_error
-from pipeline.training.scores import score_logits
 from pipeline.training.run import REMEDY
+from pipeline.training.scores import score_logits
 
 COLUMNS = ("size", "n", "seed", "fold", "score", "seconds")
 SURE = 20.0  # a logit that leaves no doubt

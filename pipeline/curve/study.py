@@ -163,7 +163,8 @@ class Study(Run):
     def _began_alike(self, record: dict[str, Any]) -> bool:
         """Whether a run began from the same weights, and chose its epochs, if it did, by the same
         metric: what the hashes in its predictions do not say."""
-        chosen = self.recipe.training.checkpoint == "best"
+        training = self.recipe.training
+        chosen = training.checkpoint == "best" or training.patience is not None
         weights = [_without_words(w) for w in (record.get("weights"), self.weights)]
         return weights[0] == weights[1] and not (
             chosen and record.get("metric") != self.data.metric.identity

@@ -4,7 +4,9 @@ import torch
 
 from pipeline.competition import CompetitionData
 from pipeline.config.recipe import Recipe
+from pipeline.errors import PodiumError
 from pipeline.training.depth import freeze
+from pipeline.training.features import check_features
 from pipeline.training.heads import check_head, is_ordered
 from pipeline.training.losses import check_loss
 from pipeline.training.outputs import with_outputs
@@ -20,6 +22,7 @@ def check_recipe(recipe: Recipe, data: CompetitionData) -> None:
     check_head(recipe, task, len(data.classes), is_ordered(data))
     check_loss(recipe, task)
     check_schedule(recipe)
+    check_features(recipe)
 
 
 def check_network(recipe: Recipe, data: CompetitionData) -> None:
@@ -27,4 +30,20 @@ def check_network(recipe: Recipe, data: CompetitionData) -> None:
     with torch.random.fork_rng(devices=[]):
         n_classes = len(data.classes)
         model = build_model(recipe, n_classes)
-        freeze(with_outputs(model, recipe, data.competition.task, n_classes), recipe.model.freeze)
+        model = with_outputs(model, recipe, data.competition.task, n_classes)
+        freeze(model, recipe.model.freeze)
+        for size in recipe.views.sizes:
+            _check_size(model, recipe, size)
+
+
+def _check_size(model: torch.nn.Module, recipe: Recipe, size: int) -> None:
+    """Refuse a size of test pictures that the network, built for another, cannot take."""
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, recipe.image.channels, size, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        short = str(error).splitlines()[0][:100]
+        raise PodiumError(
+            f"views.sizes: {recipe.model.arch} for images of {recipe.image.size} px cannot take "
+            f"{size} px ({short}); take sizes=[{recipe.image.size}], or another ARCH"
+        ) from None

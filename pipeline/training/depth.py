@@ -18,6 +18,7 @@ from pipeline.training.classifier import (
 )
 from pipeline.training.heads import OrderedNetwork
 from pipeline.training.matching import BACKBONE, classifiers
+from pipeline.training.outputs import Outputs
 
 POOLING = (nn.MaxPool2d, nn.AvgPool2d)
 
@@ -119,8 +120,8 @@ def split(model: nn.Module) -> tuple[nn.Module, nn.Module]:
 def _innermost(model: nn.Module) -> tuple[str, nn.Module]:
     """Return the network inside the wrappers, and what its parameters' names begin with there."""
     prefix = ""
-    if isinstance(model, OrderedNetwork):
-        prefix, model = "network.", model.network
+    while isinstance(model, OrderedNetwork | Outputs):
+        prefix, model = f"{prefix}network.", model.network
     if isinstance(model, HeadedNetwork):
         prefix, model = f"{prefix}{BACKBONE}.", model.backbone
     return prefix, model

@@ -10,7 +10,8 @@ from pipeline.errors import PodiumError
 from pipeline.training.weights import State
 
 BACKBONE, HEAD = "backbone", "head"  # parts of a network with hidden layers
-BESIDE_THE_NETWORK = ("ordered.raw_sigma", "log_prior", "n_averaged")  # of our heads and of torch's averages
+# Of our heads, of a prior taken off the outputs, of torch's averages.
+BESIDE_THE_NETWORK = ("ordered.raw_sigma", "log_prior", "n_averaged")
 
 
 def match_by_order(state: State, network: nn.Module, path: Path) -> State:

@@ -51,8 +51,10 @@ class TrainRequest:
 def check_request(project: Project, request: TrainRequest) -> list[str]:
     """Refuse what names nothing to train, or one thing for several; return the architectures: the
     recipe's own where none is asked for."""
-    archs = list(request.arch) or [load_recipe(project, request.recipe).model.arch]
-    if archs == [""]:
+    archs = list(request.arch)
+    if not archs and project.recipe(request.recipe).exists():
+        archs = [name for name in [load_recipe(project, request.recipe).model.arch] if name]
+    if not archs:
         raise PodiumError(
             "ARCH: which architecture? Type make train ARCH=densenet121, or several: "
             "make train ARCH='densenet121 resnet18'"

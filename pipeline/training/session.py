@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts.hashing import stable_int
 from pipeline.errors import PodiumError
-from pipeline.images.augment import Augmenter, Evaluator
+from pipeline.images.augment import Augmenter
 from pipeline.images.batches import Batches, Images, View, loader
 from pipeline.images.views import test_views
 from pipeline.training import checkpoint
@@ -204,14 +204,14 @@ class FoldSession:
             self.learner.judged.load_state_dict(self.best["weights"])
 
     def predict(self, part: str, views: bool = False) -> list[np.ndarray]:
-        """Return the logits (n, c) of the rows of a part by the weights that are kept, of the usual
-        view, or of each of the recipe's test-time views; rows without a picture get the classes'
+        """Return the logits (n, c) of the rows of a part by the weights that are kept, of the first
+        or of each of the recipe's test-time views; rows without a picture get the classes'
         frequencies."""
         rows = self.job.parts[part]
         pictured = self.job.pictured[rows]
         recipe, found = self.job.recipe, []
-        seen = test_views(recipe.views, recipe.image) if views else [Evaluator(recipe.image)]
-        for number, view in enumerate(seen):
+        seen = test_views(recipe.views, recipe.image)
+        for number, view in enumerate(seen if views else seen[:1]):
             logits = np.tile(self.job.prior_logits, (len(rows), 1))
             if pictured.any():
                 logits[pictured] = self._seen((part, number), view, rows[pictured], keep=not views)

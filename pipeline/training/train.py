@@ -84,7 +84,7 @@ def _check_drafts(
         finished = [] if request.fresh else run.finished_folds()
         left = [n for n in run.numbers if n not in finished]
         if request.refit:
-            Refit.refuse_foreign(run)
+            Refit.refuse_foreign(run, fresh=request.fresh)
             untrained = [n for n in left if request.only and n not in request.only]
             if untrained:
                 raise PodiumError(
@@ -92,7 +92,7 @@ def _check_drafts(
                     "train without ONLY"
                 )
         if left:
-            run.check_trainable()
+            run.check_trainable([n for n in left if not request.only or n in request.only])
 
 
 def _run(
@@ -137,7 +137,7 @@ def _train_run(run: Run, wanted: list[int], request: TrainRequest, say: Say) -> 
     if request.fresh or set(wanted) - set(run.finished_folds()):
         check_network(run.recipe, run.data)  # what cannot be trained leaves nothing behind
     if request.fresh:  # ... nor does it cost the run that is there
-        run.jobs(None)
+        run.jobs(wanted)
     run.open(fresh=request.fresh)
     _train_missing(run, wanted, request.execute, say)
     summary = assemble(run)
