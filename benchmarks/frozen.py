@@ -34,9 +34,9 @@ from pipeline.show import number, table, with_error
 from pipeline.submission import grade_all, paired_gain, private_se, rows, write_submission
 from pipeline.submission.standings import submit
 from pipeline.training.device import resolve
-from pipeline.training.loop import Normalise
-from pipeline.training.origin import normalisation
-from pipeline.training.zoo import build_model
+from pipeline.training.learning.loop import Normalise
+from pipeline.training.networks.origin import normalisation
+from pipeline.training.networks.zoo import build_model
 
 COSTS = (0.0003, 0.001, 0.003, 0.01, 0.03)
 

@@ -24,13 +24,13 @@ from pipeline.errors import PodiumError
 from pipeline.images.augment import Evaluator
 from pipeline.images.cache import Source
 from pipeline.images.shrunk import pixel_limit
-from pipeline.training.backbone import passed
-from pipeline.training.depth import split
 from pipeline.training.device import resolve
-from pipeline.training.loop import Normalise
-from pipeline.training.origin import normalisation
-from pipeline.training.weights import package_file, package_of
-from pipeline.training.zoo import build_model
+from pipeline.training.frozen.backbone import passed
+from pipeline.training.learning.loop import Normalise
+from pipeline.training.networks.depth import split
+from pipeline.training.networks.origin import normalisation
+from pipeline.training.networks.weights import package_file, package_of
+from pipeline.training.networks.zoo import build_model
 
 ARCH, SIZE, BATCH = "tf_efficientnet_lite0", 128, 64
 _FORMAT = 1  # raise it when the features of the same pictures change

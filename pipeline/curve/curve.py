@@ -23,8 +23,8 @@ from pipeline.errors import Busy, PodiumError
 from pipeline.folds import draft_shared
 from pipeline.training.check import check_network, check_recipe
 from pipeline.training.gate import check_audit
+from pipeline.training.networks.zoo import check_arch
 from pipeline.training.train import shared_folds
-from pipeline.training.zoo import check_arch
 
 Say = Callable[[str], None]
 

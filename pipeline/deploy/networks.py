@@ -22,12 +22,12 @@ from pipeline.deploy.pictures import View
 from pipeline.errors import PodiumError
 from pipeline.images.views import Turn, test_turns
 from pipeline.training.device import Setup, resolve
-from pipeline.training.loop import Normalise, predict
-from pipeline.training.origin import normalisation
-from pipeline.training.outputs import with_outputs
+from pipeline.training.learning.loop import Normalise, predict
+from pipeline.training.networks.origin import normalisation
+from pipeline.training.networks.outputs import with_outputs
+from pipeline.training.networks.weights import NOTE
+from pipeline.training.networks.zoo import build_model
 from pipeline.training.refit import REFIT
-from pipeline.training.weights import NOTE
-from pipeline.training.zoo import build_model
 
 
 class RunNetworks:

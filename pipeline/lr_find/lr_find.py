@@ -16,9 +16,9 @@ from pipeline.lr_find.report import LrFind
 from pipeline.lr_find.result import Asked, publish
 from pipeline.lr_find.sweep import Rising, Sweep, bounds, sweep
 from pipeline.training.check import check_recipe
+from pipeline.training.networks.zoo import check_arch
 from pipeline.training.run import Run
 from pipeline.training.session import FoldSession
-from pipeline.training.zoo import check_arch
 
 Say = Callable[[str], None]
 EPOCHS = 1_000_000  # so many that every pass of a test counts as the beginning of a training

@@ -19,7 +19,7 @@ from pipeline.lr_find.report import LrFind
 from pipeline.lr_find.smooth import smoothed
 from pipeline.lr_find.suggest import Suggestions, suggest
 from pipeline.lr_find.sweep import Sweep
-from pipeline.training.schedules import Rates, build_rates, first_momentum, schedule_table
+from pipeline.training.learning.schedules import Rates, build_rates, first_momentum, schedule_table
 
 FILES = "lr-find.json", "lr-find.csv", "lr-find.png", "schedule.png"
 

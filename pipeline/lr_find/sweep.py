@@ -12,10 +12,10 @@ from pipeline.artifacts.hashing import stable_int
 from pipeline.images.augment import Augmenter
 from pipeline.images.batches import Images, loader
 from pipeline.lr_find.smooth import RADIUS, Trailing
-from pipeline.training.depth import train_mode
-from pipeline.training.loop import train_step
-from pipeline.training.optim import to_training
-from pipeline.training.schedules import Rate, apply_rates
+from pipeline.training.learning.loop import train_step
+from pipeline.training.learning.optimizers import to_training
+from pipeline.training.learning.schedules import Rate, apply_rates
+from pipeline.training.networks.depth import train_mode
 from pipeline.training.session import FoldSession
 
 DIVERGED = 4.0  # times the lowest loss so far

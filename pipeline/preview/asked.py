@@ -9,9 +9,9 @@ from pipeline.competition import CompetitionData
 from pipeline.config.recipe import Recipe, load_recipe, run_name
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds, draft_shared
-from pipeline.training.origin import normalisation, statistics_warning
+from pipeline.training.networks.origin import normalisation, statistics_warning
+from pipeline.training.networks.weights import Statistics
 from pipeline.training.parts import Parts
-from pipeline.training.weights import Statistics
 
 NO_ARCH = "any"  # in the folder's name, where no architecture is asked for
 

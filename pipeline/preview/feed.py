@@ -13,8 +13,8 @@ from pipeline.images.batches import Batches, Images, View, loader
 from pipeline.images.cache import Pixels
 from pipeline.preview.cells import cell
 from pipeline.training.device import Setup, available_cores
-from pipeline.training.loop import Normalise
-from pipeline.training.weights import Statistics
+from pipeline.training.learning.loop import Normalise
+from pipeline.training.networks.weights import Statistics
 
 EPOCHS = 6  # shown of each training picture
 

@@ -26,8 +26,8 @@ from pipeline.preview.geometry import crop_words, left_words
 from pipeline.preview.look import Looked, look
 from pipeline.preview.rows import PARTS, Chosen, choose_rows, id_of, wrong_words
 from pipeline.preview.sheet import draw_sheet
-from pipeline.training.origin import statistics_warning
-from pipeline.training.zoo import check_arch
+from pipeline.training.networks.origin import statistics_warning
+from pipeline.training.networks.zoo import check_arch
 
 MOST = 100  # pictures of a sheet
 KINDS = {"train": "training", "valid": "validation", "test": "test"}

@@ -5,13 +5,13 @@ import torch
 from pipeline.competition import CompetitionData
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training.depth import freeze
-from pipeline.training.features import check_features
-from pipeline.training.heads import check_head, is_ordered
-from pipeline.training.losses import check_loss
-from pipeline.training.outputs import with_outputs
-from pipeline.training.schedules import check_schedule
-from pipeline.training.zoo import build_model, check_arch, check_weights
+from pipeline.training.frozen.features import check_features
+from pipeline.training.learning.losses import check_loss
+from pipeline.training.learning.schedules import check_schedule
+from pipeline.training.networks.depth import freeze
+from pipeline.training.networks.heads import check_head, is_ordered
+from pipeline.training.networks.outputs import with_outputs
+from pipeline.training.networks.zoo import build_model, check_arch, check_weights
 
 
 def check_recipe(recipe: Recipe, data: CompetitionData) -> None:

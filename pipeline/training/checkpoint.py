@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from pipeline.artifacts.files import write_with
-from pipeline.training.learner import Learner
-from pipeline.training.watch import check_room
+from pipeline.training.learning.learner import Learner
+from pipeline.training.learning.watch import check_room
 
 History = list[dict[str, float | int | None]]
 Best = dict[str, Any] | None

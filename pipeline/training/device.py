@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training.zoo import has_depthwise_batch_norm
+from pipeline.training.networks.zoo import has_depthwise_batch_norm
 
 BF16_MIN_SIZE = 64  # px; below it the casts cost as much as the arithmetic saves (CPU)
 

@@ -15,14 +15,14 @@ from safetensors.torch import save
 from pipeline.artifacts.files import write_json, write_with
 from pipeline.artifacts.predictions import Predictions, probabilities
 from pipeline.training.checkpoint import tensor_bytes
-from pipeline.training.features import FeatureSession
+from pipeline.training.frozen.features import FeatureSession
 from pipeline.training.job import FoldJob
-from pipeline.training.origin import weights_note
+from pipeline.training.learning.watch import check_room
+from pipeline.training.learning.world import ALONE, World
+from pipeline.training.networks.origin import weights_note
 from pipeline.training.processes import train_together
 from pipeline.training.scores import Scores, score_probs
 from pipeline.training.session import FoldSession
-from pipeline.training.watch import check_room
-from pipeline.training.world import ALONE, World
 
 DONE = "fold.json"  # written last: a fold that has it is finished
 

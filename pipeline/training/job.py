@@ -15,7 +15,7 @@ from pipeline.config.recipe import Recipe
 from pipeline.decisions.constant import prior_probs
 from pipeline.errors import PodiumError
 from pipeline.images.cache import Pixels
-from pipeline.training.sampling import row_weights
+from pipeline.training.learning.sampling import row_weights
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from typing import Any
 
 from pipeline.config.recipe import Recipe
-from pipeline.training.losses import imbalance_warnings
-from pipeline.training.origin import statistics_warning
-from pipeline.training.schedules import schedule_warnings
+from pipeline.training.learning.losses import imbalance_warnings
+from pipeline.training.learning.schedules import schedule_warnings
+from pipeline.training.networks.origin import statistics_warning
 
 SELECTED = "selected-in-fold"  # how a warning of a choice made on the scored rows begins
 

@@ -15,9 +15,9 @@ from pipeline.errors import PodiumError
 from pipeline.images.augment import Augmenter, Evaluator
 from pipeline.images.batches import Batches, Images, View, loader
 from pipeline.images.views import test_views
-from pipeline.training.learner import Learner
-from pipeline.training.loop import predict, train_step
-from pipeline.training.mixing import Mixer
+from pipeline.training.learning.learner import Learner
+from pipeline.training.learning.loop import predict, train_step
+from pipeline.training.learning.mixing import Mixer
 from pipeline.training.run import Run
 from pipeline.training.session import FoldSession
 

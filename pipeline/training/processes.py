@@ -79,7 +79,7 @@ def _check_devices(job: FoldJob, count: int) -> None:
 def main() -> None:
     """Train the job in the file named, as one of torchrun's processes."""
     from pipeline.training.fold import train_fold
-    from pipeline.training.world import joined, local_rank
+    from pipeline.training.learning.world import joined, local_rank
 
     spec = Path(sys.argv[1])
     _end_with(int(os.environ[STARTER]))
@@ -96,7 +96,7 @@ def main() -> None:
 
 def _own_device() -> dict[str, Any]:
     """Return the runtime keys of this process: a GPU of its own, where there are any."""
-    from pipeline.training.world import local_rank
+    from pipeline.training.learning.world import local_rank
 
     if not torch.cuda.is_available():
         return {"device": "cpu"}

@@ -9,7 +9,7 @@ from pipeline.config.project import Project
 from pipeline.config.recipe import load_recipe
 from pipeline.errors import PodiumError
 from pipeline.training.job import FoldJob
-from pipeline.training.zoo import check_arch
+from pipeline.training.networks.zoo import check_arch
 
 Executor = Callable[[Callable[[FoldJob], None], Sequence[FoldJob]], None]
 

@@ -23,12 +23,12 @@ from pipeline.folds import Folds, Splits
 from pipeline.images.cache import Pixels
 from pipeline.training.fold import is_finished
 from pipeline.training.job import FoldJob, Lessons
-from pipeline.training.notes import job_notes, recipe_warnings, taught_warnings
-from pipeline.training.origin import (
+from pipeline.training.networks.origin import (
     refuse_own_weights,
     source_of,
     weights_record,
 )
+from pipeline.training.notes import job_notes, recipe_warnings, taught_warnings
 from pipeline.training.parts import Parts
 from pipeline.training.teacher import Teaching
 

@@ -14,24 +14,24 @@ from pipeline.images.augment import Augmenter
 from pipeline.images.batches import Batches, Images, View, loader
 from pipeline.images.views import test_views
 from pipeline.training import checkpoint
-from pipeline.training.averages import build_average, measure_batch_norm
-from pipeline.training.depth import freeze, param_groups, unfreeze
 from pipeline.training.device import resolve
 from pipeline.training.history import write_history
 from pipeline.training.job import FoldJob
-from pipeline.training.learner import Learner
-from pipeline.training.loop import Epoch, Normalise, predict, train_epoch
-from pipeline.training.losses import build_loss
-from pipeline.training.mixing import Mixer
-from pipeline.training.optim import build_optimizer, to_evaluation, to_training
-from pipeline.training.origin import normalisation
-from pipeline.training.outputs import raw, set_prior, with_outputs
-from pipeline.training.sampling import draw
-from pipeline.training.schedules import build_rates
+from pipeline.training.learning.averages import build_average, measure_batch_norm
+from pipeline.training.learning.learner import Learner
+from pipeline.training.learning.loop import Epoch, Normalise, predict, train_epoch
+from pipeline.training.learning.losses import build_loss
+from pipeline.training.learning.mixing import Mixer
+from pipeline.training.learning.optimizers import build_optimizer, to_evaluation, to_training
+from pipeline.training.learning.sampling import draw
+from pipeline.training.learning.schedules import build_rates
+from pipeline.training.learning.watch import Stop, best_epoch, stop_reason
+from pipeline.training.learning.world import ALONE, World
+from pipeline.training.networks.depth import freeze, param_groups, unfreeze
+from pipeline.training.networks.origin import normalisation
+from pipeline.training.networks.outputs import raw, set_prior, with_outputs
+from pipeline.training.networks.zoo import build_model
 from pipeline.training.scores import Scores
-from pipeline.training.watch import Stop, best_epoch, stop_reason
-from pipeline.training.world import ALONE, World
-from pipeline.training.zoo import build_model
 
 STATISTICS_BATCHES = 100  # that batch norm's statistics are measured on, where they must be anew
 

@@ -166,7 +166,7 @@ def test_what_pretrained_it_is_not_needed_again(project, answers, new_pictures, 
     own files of weights say, and asks no hub."""
     before = answers(project, "kinds", "a", new_pictures).table
     change_recipe(project, "a", "model", pretrained=True, weights="/gone/weights.safetensors")
-    monkeypatch.setattr("pipeline.training.zoo.knock", None)
+    monkeypatch.setattr("pipeline.training.networks.zoo.knock", None)
     assert answers(project, "kinds", "a", new_pictures).table.equals(before)
     for file in project.run("kinds", "a").rglob("model.safetensors"):
         save_file(load_file(file), file)  # without a note, as older ones are

@@ -18,7 +18,7 @@ from pipeline.lr_find import sweep as sweeping
 from pipeline.lr_find.smooth import smoothed
 from pipeline.lr_find.suggest import suggest
 from pipeline.lr_find.sweep import Divergence, Rising, Sweep, bounds
-from pipeline.training import loop
+from pipeline.training.learning import loop
 from pipeline.training.train import TrainRequest, train
 
 REQUEST = LrFindRequest("tiny", "lenet", steps=14)

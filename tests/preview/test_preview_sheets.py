@@ -15,7 +15,7 @@ from pipeline.preview.cells import CELL, box_in_cell, cell
 from pipeline.preview.feed import denormalised
 from pipeline.preview.sheet import CROP, LINE, MARGIN, SQUARE, Shown, draw_sheet
 from pipeline.training.device import Setup
-from pipeline.training.loop import Normalise
+from pipeline.training.learning.loop import Normalise
 from pipeline.training.parts import Parts
 
 SIDE = 16  # of the tiny pictures

@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.averages: EMA as timm has it, SWA by hand, batch norm by torch."""
+"""Tests of training.learning.averages: EMA as timm has it, SWA by hand, batch norm by torch."""
 
 import copy
 import io
@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from pipeline.config.recipe import Recipe
-from pipeline.training.averages import Average, build_average, measure_batch_norm
+from pipeline.training.learning.averages import Average, build_average, measure_batch_norm
 
 STEPS = 3  # an epoch
 

@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.classifier: hidden layers and pooled features of any network."""
+"""Tests of training.networks.classifier: hidden layers and pooled features of any network."""
 
 import itertools
 
@@ -9,11 +9,11 @@ from torch import nn
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training.classifier import Classifier, HeadedNetwork, fully_connected
-from pipeline.training.depth import split
-from pipeline.training.matching import classifiers
-from pipeline.training.weights import package_file, package_of, read_state
-from pipeline.training.zoo import build_model
+from pipeline.training.networks.classifier import Classifier, HeadedNetwork, fully_connected
+from pipeline.training.networks.depth import split
+from pipeline.training.networks.matching import classifiers
+from pipeline.training.networks.weights import package_file, package_of, read_state
+from pipeline.training.networks.zoo import build_model
 
 LITE = "tf_efficientnet_lite0"
 ARCHS = [

@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.depth: stages, freezing, rates by layer, backbone and head."""
+"""Tests of training.networks.depth: stages, freezing, rates by layer, backbone and head."""
 
 import copy
 
@@ -10,8 +10,15 @@ from torch.nn import functional as F
 from pipeline.config.learning import Optimizer
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training.depth import freeze, param_groups, split, stages, train_mode, unfreeze
-from pipeline.training.zoo import build_model
+from pipeline.training.networks.depth import (
+    freeze,
+    param_groups,
+    split,
+    stages,
+    train_mode,
+    unfreeze,
+)
+from pipeline.training.networks.zoo import build_model
 
 KINDS = {
     "plain": {},

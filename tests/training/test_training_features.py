@@ -19,16 +19,17 @@ from pipeline.errors import PodiumError
 from pipeline.folds import k_folds
 from pipeline.images.augment import Evaluator
 from pipeline.images.batches import Batches, Images, loader
-from pipeline.training import backbone, logistic, loop
-from pipeline.training.depth import split
 from pipeline.training.device import resolve
-from pipeline.training.features import FeatureSession, Feed, check_features
+from pipeline.training.frozen import backbone, logistic
+from pipeline.training.frozen.features import FeatureSession, Feed, check_features
+from pipeline.training.frozen.logistic import Lesson, choose_strength, fit_logistic
 from pipeline.training.job import Lessons
-from pipeline.training.logistic import Lesson, choose_strength, fit_logistic
-from pipeline.training.origin import normalisation
-from pipeline.training.outputs import with_outputs
+from pipeline.training.learning import loop
+from pipeline.training.networks.depth import split
+from pipeline.training.networks.origin import normalisation
+from pipeline.training.networks.outputs import with_outputs
+from pipeline.training.networks.zoo import build_model
 from pipeline.training.session import FoldSession
-from pipeline.training.zoo import build_model
 
 ON = "features.views=1"
 LOGISTIC = "features.fit=logistic features.c=0.01"

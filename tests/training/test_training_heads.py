@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.heads: probabilities of ordered classes from few outputs."""
+"""Tests of training.networks.heads: probabilities of ordered classes from few outputs."""
 
 import copy
 
@@ -16,17 +16,17 @@ from pipeline.artifacts.predictions import Predictions
 from pipeline.config.learning import Optimizer
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training.averages import build_average
-from pipeline.training.depth import param_groups
-from pipeline.training.heads import (
+from pipeline.training.learning.averages import build_average
+from pipeline.training.learning.optimizers import build_optimizer
+from pipeline.training.networks.depth import param_groups
+from pipeline.training.networks.heads import (
     HEADS,
     OrderedNetwork,
     OrdinalHead,
     RegressionHead,
     check_head,
 )
-from pipeline.training.optim import build_optimizer
-from pipeline.training.zoo import build_model, has_depthwise_batch_norm, parameter_count
+from pipeline.training.networks.zoo import build_model, has_depthwise_batch_norm, parameter_count
 
 
 def recipe(head: str, arch: str = "lenet", size: int = 32) -> Recipe:

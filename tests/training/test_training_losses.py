@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.losses and row_losses: against torch, timm, torchvision and numpy."""
+"""Tests of training.learning.losses and row_losses: against torch, timm, torchvision and numpy."""
 
 import itertools
 
@@ -17,7 +17,12 @@ from torchvision.ops import sigmoid_focal_loss
 from pipeline.config.learning import Loss
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training.losses import build_loss, check_loss, class_weights, imbalance_warnings
+from pipeline.training.learning.losses import (
+    build_loss,
+    check_loss,
+    class_weights,
+    imbalance_warnings,
+)
 
 ROWS, CLASSES = 12, 5
 NAMES = [

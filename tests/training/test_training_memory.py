@@ -9,10 +9,11 @@ from torch import nn
 
 from pipeline.artifacts.predictions import Predictions
 from pipeline.errors import PodiumError
-from pipeline.training import loop, session
+from pipeline.training import session
 from pipeline.training.device import Setup
-from pipeline.training.memory import is_out_of_memory
-from pipeline.training.world import World
+from pipeline.training.learning import loop
+from pipeline.training.learning.memory import is_out_of_memory
+from pipeline.training.learning.world import World
 
 
 def memory_for(monkeypatch, most: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.mixing: mixup and cutmix by brute force, by torchvision, by seed."""
+"""Tests of training.learning.mixing: mixup and cutmix by brute force, by torchvision, by seed."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from pipeline.config.learning import Mix
-from pipeline.training.mixing import Mixed, Mixer
+from pipeline.training.learning.mixing import Mixed, Mixer
 
 B, C, SIDE = 7, 5, 12
 EPOCHS = 10

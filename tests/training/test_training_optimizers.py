@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.optim: every optimiser against its formula, in use, and resumed."""
+"""Tests of training.learning.optimizers: each against its formula, in use, and resumed."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from pipeline.config.learning import Optimizer, Schedule
-from pipeline.training.depth import param_groups
-from pipeline.training.optim import build_optimizer, to_evaluation, to_training
-from pipeline.training.schedules import Rates, apply_rates, build_rates
+from pipeline.training.learning.optimizers import build_optimizer, to_evaluation, to_training
+from pipeline.training.learning.schedules import Rates, apply_rates, build_rates
+from pipeline.training.networks.depth import param_groups
 
 NAMES = ["adamw", "adam", "amsgrad", "sgd", "rmsprop", "lion", "schedule-free"]
 RATES = dict.fromkeys(NAMES, 0.05) | {"sgd": 0.5, "lion": 0.005, "schedule-free": 0.1}

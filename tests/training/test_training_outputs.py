@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.outputs: raw outputs in training, exported logits in evaluation."""
+"""Tests of training.networks.outputs: raw outputs in training, exported logits in evaluation."""
 
 import copy
 
@@ -13,9 +13,9 @@ from torch import nn
 
 from pipeline.artifacts.predictions import probabilities
 from pipeline.config.recipe import Recipe
-from pipeline.training.losses import build_loss
-from pipeline.training.outputs import Outputs, exported, raw, set_prior, with_outputs
-from pipeline.training.zoo import build_model
+from pipeline.training.learning.losses import build_loss
+from pipeline.training.networks.outputs import Outputs, exported, raw, set_prior, with_outputs
+from pipeline.training.networks.zoo import build_model
 
 CLASSES = 4
 LABELS = np.repeat([0, 1, 2], [70, 25, 5])  # the last class has no row

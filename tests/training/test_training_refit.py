@@ -15,7 +15,8 @@ from pipeline.competition import load_data
 from pipeline.config.recipe import Recipe
 from pipeline.errors import Busy, PodiumError
 from pipeline.folds import make_shared
-from pipeline.training import loop, session
+from pipeline.training import session
+from pipeline.training.learning import loop
 from pipeline.training.refit import settled_recipe
 from pipeline.training.request import TrainRequest
 from pipeline.training.train import train

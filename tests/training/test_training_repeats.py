@@ -11,7 +11,7 @@ from pipeline.artifacts.predictions import Predictions
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.folds.repeats import repeat_path
-from pipeline.training import loop
+from pipeline.training.learning import loop
 
 TWICE = "training.repeats=2"
 OFTEN = f"{TWICE} runtime.checkpoint_seconds=0"

@@ -8,7 +8,8 @@ import torch
 
 from pipeline.artifacts import files
 from pipeline.errors import PodiumError
-from pipeline.training import checkpoint, fold, loop, session
+from pipeline.training import checkpoint, fold, session
+from pipeline.training.learning import loop
 
 OFTEN, SELDOM = "runtime.checkpoint_seconds=0", ""
 

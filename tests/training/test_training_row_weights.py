@@ -13,8 +13,8 @@ from torch import nn
 from pipeline.artifacts.predictions import Predictions
 from pipeline.config.learning import Loss
 from pipeline.errors import PodiumError
-from pipeline.training import loop
-from pipeline.training.losses import build_loss
+from pipeline.training.learning import loop
+from pipeline.training.learning.losses import build_loss
 
 OFTEN = "runtime.checkpoint_seconds=0"
 

@@ -15,8 +15,8 @@ from pipeline.artifacts.predictions import Predictions
 from pipeline.folds import load_folds
 from pipeline.images.augment import Evaluator
 from pipeline.images.decode import canonical
-from pipeline.training.origin import normalisation
-from pipeline.training.zoo import build_model
+from pipeline.training.networks.origin import normalisation
+from pipeline.training.networks.zoo import build_model
 
 WELL_KNOWN = {"kinds": ("accuracy", "f1_macro"), "sets": ("f1_micro", "subset_accuracy")}
 

@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.sampling: weights of rows, and draws that keep to them."""
+"""Tests of training.learning.sampling: weights of rows, and draws that keep to them."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.utils.class_weight import compute_sample_weight
 
-from pipeline.training.sampling import draw, row_weights
+from pipeline.training.learning.sampling import draw, row_weights
 
 WEIGHTS = hnp.arrays(
     np.float64, st.integers(1, 60), elements=st.one_of(st.just(0.0), st.floats(0.01, 10))

@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.schedules: every schedule step by step, against PyTorch's."""
+"""Tests of training.learning.schedules: every schedule step by step, against PyTorch's."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler
 from pipeline.config.learning import Optimizer, Schedule
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training.schedules import (
+from pipeline.training.learning.schedules import (
     Rate,
     Rates,
     apply_rates,

@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.loop: steps, the average that follows them, and normalisation."""
+"""Tests of training.learning.loop: steps, the average that follows them, and normalisation."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from torch import nn
 
 from pipeline.config.learning import Loss
 from pipeline.config.recipe import Recipe
-from pipeline.training.averages import build_average
-from pipeline.training.depth import param_groups
 from pipeline.training.device import Setup
-from pipeline.training.learner import Learner
-from pipeline.training.loop import Normalise, train_step
-from pipeline.training.losses import build_loss
-from pipeline.training.optim import build_optimizer
-from pipeline.training.schedules import build_rates
+from pipeline.training.learning.averages import build_average
+from pipeline.training.learning.learner import Learner
+from pipeline.training.learning.loop import Normalise, train_step
+from pipeline.training.learning.losses import build_loss
+from pipeline.training.learning.optimizers import build_optimizer
+from pipeline.training.learning.schedules import build_rates
+from pipeline.training.networks.depth import param_groups
 
 SETUP = Setup("cpu", "float32", True, 0, 1)
 

@@ -18,8 +18,8 @@ from pipeline.config.project import Project
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.folds import draft_splits, load_shared, make_shared, make_splits
-from pipeline.training import loop
 from pipeline.training.job import FoldJob
+from pipeline.training.learning import loop
 from pipeline.training.refit import Refit
 from pipeline.training.run import Run
 

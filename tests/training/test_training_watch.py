@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from pipeline.errors import PodiumError
-from pipeline.training import fold, loop, session, watch
-from pipeline.training.watch import best_epoch, check_room, collapsed, stop_reason
+from pipeline.training import fold, session
+from pipeline.training.learning import loop, watch
+from pipeline.training.learning.watch import best_epoch, check_room, collapsed, stop_reason
 
 Usage = namedtuple("Usage", "total used free")
 MIXED = np.array([0, 1, 1])

@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.weights and zoo: pretrained weights of packages, files and the hub."""
+"""Tests of training.networks.weights and zoo: pretrained weights of packages, files and the hub."""
 
 import hashlib
 import json
@@ -19,10 +19,9 @@ from sklearn.datasets import load_sample_images
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training import hub, weights, zoo
-from pipeline.training.matching import classifiers, match_by_order
-from pipeline.training.networks import torchvision_weights
-from pipeline.training.origin import (
+from pipeline.training.networks import hub, weights, zoo
+from pipeline.training.networks.matching import classifiers, match_by_order
+from pipeline.training.networks.origin import (
     normalisation,
     refuse_own_weights,
     source_of,
@@ -30,14 +29,15 @@ from pipeline.training.origin import (
     weights_note,
     weights_record,
 )
-from pipeline.training.weights import (
+from pipeline.training.networks.small import torchvision_weights
+from pipeline.training.networks.weights import (
     PACKAGES,
     file_note,
     package_file,
     package_of,
     read_state,
 )
-from pipeline.training.zoo import build_model, check_weights
+from pipeline.training.networks.zoo import build_model, check_weights
 
 META = {"competition": "birds", "data_hash": "1234"}
 

@@ -1,4 +1,4 @@
-"""Tests of pipeline.training.zoo and networks: every architecture by name, at any size."""
+"""Tests of training.networks.zoo and networks: every architecture by name, at any size."""
 
 import random
 
@@ -9,9 +9,9 @@ import torchvision
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training.networks import OWN, LeNet, SimpleCNN, torchvision_weights
-from pipeline.training.origin import normalisation
-from pipeline.training.zoo import build_model, check_arch, parameter_count
+from pipeline.training.networks.origin import normalisation
+from pipeline.training.networks.small import OWN, LeNet, SimpleCNN, torchvision_weights
+from pipeline.training.networks.zoo import build_model, check_arch, parameter_count
 
 
 def recipe(arch: str, size: int = 64, **image) -> Recipe:

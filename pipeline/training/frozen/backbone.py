@@ -29,10 +29,10 @@ from pipeline.images.batches import Batches, Images, View, loader
 from pipeline.images.views import View as Turned
 from pipeline.training.device import Setup
 from pipeline.training.job import FoldJob
-from pipeline.training.loop import Normalise
-from pipeline.training.memory import is_out_of_memory
-from pipeline.training.origin import normalisation
-from pipeline.training.watch import check_room
+from pipeline.training.learning.loop import Normalise
+from pipeline.training.learning.memory import is_out_of_memory
+from pipeline.training.learning.watch import check_room
+from pipeline.training.networks.origin import normalisation
 
 BATCH = 64  # fixed, since the last digits of features depend on it
 KEEP_SECONDS = 20.0  # how much of a pass a kill may cost

@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pipeline.errors import PodiumError
-from pipeline.training.depth import train_mode
 from pipeline.training.device import Setup
-from pipeline.training.learner import Learner
-from pipeline.training.memory import is_out_of_memory
-from pipeline.training.outputs import exported
-from pipeline.training.schedules import apply_rates
-from pipeline.training.watch import LOOK_EVERY, check_loss
+from pipeline.training.learning.learner import Learner
+from pipeline.training.learning.memory import is_out_of_memory
+from pipeline.training.learning.schedules import apply_rates
+from pipeline.training.learning.watch import LOOK_EVERY, check_loss
+from pipeline.training.networks.depth import train_mode
+from pipeline.training.networks.outputs import exported
 
 LUMA = 0.299, 0.587, 0.114  # of red, green and blue, ITU-R BT.601
 

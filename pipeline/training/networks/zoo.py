@@ -10,13 +10,13 @@ from torch import nn
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError, nearest
-from pipeline.training.classifier import HeadedNetwork, fully_connected
-from pipeline.training.heads import HEADS, OrderedNetwork
-from pipeline.training.hub import FROM_SCRATCH, knock, loading
-from pipeline.training.matching import match_by_name, match_by_order
-from pipeline.training.networks import OWN, torchvision_weights
-from pipeline.training.origin import source_of, timm_weights
-from pipeline.training.weights import (
+from pipeline.training.networks.classifier import HeadedNetwork, fully_connected
+from pipeline.training.networks.heads import HEADS, OrderedNetwork
+from pipeline.training.networks.hub import FROM_SCRATCH, knock, loading
+from pipeline.training.networks.matching import match_by_name, match_by_order
+from pipeline.training.networks.origin import source_of, timm_weights
+from pipeline.training.networks.small import OWN, torchvision_weights
+from pipeline.training.networks.weights import (
     PACKAGES,
     file_note,
     package_file,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import PodiumError
-from pipeline.training.matching import HEAD, classifiers
+from pipeline.training.networks.matching import HEAD, classifiers
 
 
 class HeadedNetwork(nn.Module):

@@ -7,7 +7,7 @@ from timm.models import adapt_input_conv
 from torch import nn
 
 from pipeline.errors import PodiumError
-from pipeline.training.weights import State
+from pipeline.training.networks.weights import State
 
 BACKBONE, HEAD = "backbone", "head"  # parts of a network with hidden layers
 # Of our heads, of a prior taken off the outputs, of torch's averages.

@@ -9,16 +9,16 @@ from torch import nn
 
 from pipeline.config.learning import Optimizer
 from pipeline.errors import PodiumError
-from pipeline.training.classifier import (
+from pipeline.training.networks.classifier import (
     Backbone,
     Classifier,
     HeadedNetwork,
     PooledFeatures,
     classifier_layers,
 )
-from pipeline.training.heads import OrderedNetwork
-from pipeline.training.matching import BACKBONE, classifiers
-from pipeline.training.outputs import Outputs
+from pipeline.training.networks.heads import OrderedNetwork
+from pipeline.training.networks.matching import BACKBONE, classifiers
+from pipeline.training.networks.outputs import Outputs
 
 POOLING = (nn.MaxPool2d, nn.AvgPool2d)
 

@@ -8,13 +8,13 @@ from torch.utils.data import Sampler
 
 from pipeline.errors import PodiumError
 from pipeline.images.batches import Batches
-from pipeline.training.averages import Average
 from pipeline.training.device import Setup
-from pipeline.training.losses import LossFunction
-from pipeline.training.memory import let_go
-from pipeline.training.mixing import Mixer
-from pipeline.training.schedules import Rates
-from pipeline.training.world import ALONE, World
+from pipeline.training.learning.averages import Average
+from pipeline.training.learning.losses import LossFunction
+from pipeline.training.learning.memory import let_go
+from pipeline.training.learning.mixing import Mixer
+from pipeline.training.learning.schedules import Rates
+from pipeline.training.learning.world import ALONE, World
 
 
 @dataclass

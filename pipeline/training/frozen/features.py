@@ -22,22 +22,22 @@ from pipeline.errors import PodiumError
 from pipeline.images.batches import Batches, View
 from pipeline.images.views import Look
 from pipeline.images.views import View as Turned
-from pipeline.training.averages import build_average
-from pipeline.training.backbone import FrozenBackbone, Kept, augmented, plain
-from pipeline.training.classifier import Classifier
-from pipeline.training.depth import param_groups, split
 from pipeline.training.device import resolve
+from pipeline.training.frozen.backbone import FrozenBackbone, Kept, augmented, plain
+from pipeline.training.frozen.logistic import Lesson, choose_strength, fit_logistic
 from pipeline.training.history import write_history
 from pipeline.training.job import FoldJob
-from pipeline.training.learner import Learner
-from pipeline.training.logistic import Lesson, choose_strength, fit_logistic
-from pipeline.training.loop import Epoch, predict, train_epoch
-from pipeline.training.losses import build_loss, class_weights
-from pipeline.training.optim import build_optimizer
-from pipeline.training.outputs import set_prior, with_outputs
-from pipeline.training.schedules import build_rates
+from pipeline.training.learning.averages import build_average
+from pipeline.training.learning.learner import Learner
+from pipeline.training.learning.loop import Epoch, predict, train_epoch
+from pipeline.training.learning.losses import build_loss, class_weights
+from pipeline.training.learning.optimizers import build_optimizer
+from pipeline.training.learning.schedules import build_rates
+from pipeline.training.networks.classifier import Classifier
+from pipeline.training.networks.depth import param_groups, split
+from pipeline.training.networks.outputs import set_prior, with_outputs
+from pipeline.training.networks.zoo import build_model
 from pipeline.training.session import FoldSession
-from pipeline.training.zoo import build_model
 
 ROWS = 1024  # features that the head answers at once
 

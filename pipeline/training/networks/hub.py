@@ -9,9 +9,9 @@ import huggingface_hub
 import torch
 
 from pipeline.errors import PodiumError
-from pipeline.training.networks import torchvision_weights
-from pipeline.training.origin import timm_weights
-from pipeline.training.weights import PACKAGES
+from pipeline.training.networks.origin import timm_weights
+from pipeline.training.networks.small import torchvision_weights
+from pipeline.training.networks.weights import PACKAGES
 
 FROM_SCRATCH = "SET='model.pretrained=false' trains it from scratch"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")

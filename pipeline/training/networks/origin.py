@@ -10,8 +10,8 @@ from timm.models import PretrainedCfg
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError, nearest
-from pipeline.training.networks import OWN, torchvision_weights
-from pipeline.training.weights import (
+from pipeline.training.networks.small import OWN, torchvision_weights
+from pipeline.training.networks.weights import (
     NOTE,
     PACKAGE_STATISTICS,
     Statistics,

@@ -9,7 +9,7 @@ from torch import Tensor
 from pipeline.config.learning import Loss
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
-from pipeline.training.row_losses import MEANS, ROWS, Mean, Rows
+from pipeline.training.learning.row_losses import MEANS, ROWS, Mean, Rows
 
 
 class LossFunction(Protocol):

@@ -1,0 +1,1 @@
+"""Features of a frozen backbone, made once, and heads that are trained on them."""

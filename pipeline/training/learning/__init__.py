@@ -1,0 +1,1 @@
+"""How it learns: losses, sampling, optimisers, schedules, averages, the inner loops."""

@@ -1,0 +1,1 @@
+"""What is trained: every architecture, its first weights, its head, its outputs."""
