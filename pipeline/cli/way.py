@@ -182,10 +182,12 @@ def score(
 @app.command()
 def leaderboard(comp: Comp = "digits") -> None:
     """Show all runs and ensembles: out-of-fold, honest, public, private."""
+    from pipeline.submission.floor import majority
     from pipeline.submission.standings import standings
 
     data, found = data_and_folds(comp)
     rows, left = standings(data, found)
+    rows = [*rows, majority(data, found)] if rows else []
     none = f"no finished run yet: make train COMP={comp} ARCH={usual_arch(data.competition)}"
     print(standings_table(data, rows) if rows else none)
     for name, reason in left.items():

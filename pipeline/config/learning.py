@@ -168,7 +168,8 @@ class Mix(Section):
 
 
 class Training(Section):
-    """`ema`: the average's horizon as a share of all steps, 0 for none; `swa`: instead, the plain
+    """`epochs`: passes over the rows; 0 leaves the network as it begins, for a baseline. `ema`: the
+    average's horizon as a share of all steps, 0 for none; `swa`: instead, the plain
     mean of the weights at the ends of the last epochs, such a share of them, with batch norm's
     statistics measured anew. `checkpoint`: `last` is the end of the schedule, `best` the epoch with
     the best score on the very fold it is scored on (the run is then marked `selected-in-fold`).
@@ -177,7 +178,7 @@ class Training(Section):
     frequent. `repeats`: how often the rows are dealt to folds, each time by another seed, to
     average over (1: the shared folds alone)."""
 
-    epochs: Annotated[int, Field(ge=1)] = 20
+    epochs: Annotated[int, Field(ge=0)] = 20
     batch_size: Annotated[int, Field(ge=2)] = 32
     ema: Rate = 0.05
     swa: Rate = 0.0

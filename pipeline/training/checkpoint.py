@@ -28,7 +28,6 @@ def save(path: Path, learner: Learner, history: History, best: Best, identity: s
         "micro_batch": learner.micro_batch,
         "events": learner.events,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     check_room(path.parent, tensor_bytes(state), "a checkpoint")
     write_with(path, lambda temporary: torch.save(state, temporary))
 

@@ -17,6 +17,11 @@ def recipe_warnings(recipe: Recipe) -> list[str]:
         said.append(f"{SELECTED}: each epoch was chosen on the fold that it is scored on")
     if training.patience is not None:
         said.append(f"{SELECTED}: stopped early by patience on the fold that it is scored on")
+    if recipe.views.flips != "none" and not recipe.augment.horizontal_flip:
+        said.append(
+            f"views.flips={recipe.views.flips} shows mirror images, which training never saw: "
+            "augment.horizontal_flip is 0"
+        )
     said += schedule_warnings(recipe) + imbalance_warnings(recipe)
     if recipe.data.limit is not None:
         said.append(f"limited: a smoke run on LIMIT={recipe.data.limit} rows")

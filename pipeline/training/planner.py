@@ -139,7 +139,7 @@ def _stepping(session: FoldSession) -> float:
     """Return the median seconds of a training step, its pictures included."""
     job, recipe = session.job, session.job.recipe
     view = Augmenter(recipe.augment, recipe.image, recipe.training.seed, recipe.training.epochs)
-    session.batches.epoch = recipe.training.epochs - 1  # of the full size
+    session.batches.epoch = max(0, recipe.training.epochs - 1)  # of the full size
     images = Images(job.pixels, job.ids, view)
     batches = loader(images, session.batches, session.setup.workers, session.pin)
     learner, targets = session.learner, job.targets()

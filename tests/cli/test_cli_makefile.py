@@ -22,7 +22,7 @@ def make(*arguments: str) -> str:
     targets = ("MAKE", "MFLAGS", "GNUMAKEFLAGS")
     given = {argument.split("=")[0] for argument in arguments}
     names = {"COMP", "ARCH", "RECIPE", "NAME", "SEED", "SET", "ONLY", "LIMIT", "FOLDS", "HOLDOUT"}
-    names |= {"TEST", "RUNS", "FROM", "SCORE", "FRESH", "EXECUTOR", "ARGS"} | given
+    names |= {"BUDGET", "TEST", "RUNS", "FROM", "SCORE", "FRESH", "EXECUTOR", "ARGS"} | given
     environment = {
         key: value
         for key, value in os.environ.items()

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, f1_score
 
+from pipeline.artifacts.hashing import stable_int
 from pipeline.artifacts.predictions import Predictions
 from pipeline.folds import load_folds
 from pipeline.images.augment import Evaluator
@@ -208,3 +209,15 @@ def test_names_of_runs_of_several_seeds(project, train_tiny):
     train_tiny(project, name="", seed=(0, 7), only=(0,))
     names = {path.name for path in project.runs("kinds").iterdir() if path.name[0] != "."}
     assert names == {"lenet-tiny", "lenet-tiny-s7"}
+
+
+def test_no_epochs_leave_the_network_as_it_begins(project, train_tiny):
+    """Check a run of 0 epochs: the weights are those that the seed draws, and it is complete."""
+    run = train_tiny(project, overrides="training.epochs=0").run
+    assert run.finished_folds() == [0, 1, 2]
+    record = json.loads((run.fold_folder(0) / "fold.json").read_text())
+    assert record["epochs"] == 0 and record["stopped"] is None
+    torch.manual_seed(stable_int("0/0/-1") % 2**63)
+    begun = build_model(run.recipe, 3).state_dict()
+    kept = load_file(run.fold_folder(0) / "model.safetensors")
+    assert all(torch.equal(begun[name], kept[name]) for name in begun)

@@ -79,6 +79,7 @@ def check_loss(loss: float, lr: float, base: float) -> None:
 
 def check_room(folder: Path, needed: int, what: str) -> None:
     """Stop before a file would be half written: `needed` bytes must be free, and some more."""
+    folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free >= needed * ROOM:
         return
