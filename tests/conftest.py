@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import settings
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.hashing import stable_int
@@ -18,6 +19,10 @@ from pipeline.competition import CompetitionData, load_data
 from pipeline.config.project import Project
 from pipeline.folds import Folds, load_folds, make_folds
 from pipeline.metrics import get_metric
+
+# How long an example takes on a busy machine says nothing about the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 SIDE = 16  # pixels
 RECIPE = {

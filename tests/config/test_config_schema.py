@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.config.learning import Features
 from pipeline.config.recipe import Recipe
 from pipeline.config.schema import (
     differing,
@@ -51,7 +52,7 @@ def test_an_unknown_key_without_a_neighbour_lists_what_is_known():
     [
         ("training.epochs=three", "training.epochs", "'three'"),
         ("training.epochs=1.5", "training.epochs", "1.5"),
-        ("training.epochs=0", "training.epochs", "0"),
+        ("training.epochs=-1", "training.epochs", "-1"),
         ("training.epochs=", "training.epochs", "None"),
         ("training.batch_size=1", "training.batch_size", "1"),
         ("training.checkpoint=middle", "training.checkpoint", "'middle'"),
@@ -141,7 +142,7 @@ def test_differing_names_every_changed_leaf():
 
 def test_known_keys_are_complete():
     """Check that the keys offered are those of the model itself, sections and leaves."""
-    dumped = Recipe().model_dump()
+    dumped = Recipe(features=Features()).model_dump()
     expected = {*dumped, *(f"{k}.{x}" for k, v in dumped.items() if isinstance(v, dict) for x in v)}
     expected |= {f"image.crop.{key}" for key in dumped["image"]["crop"]}
     assert set(known_keys(Recipe)) == expected
