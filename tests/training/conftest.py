@@ -83,11 +83,15 @@ def fold_it(project: Project, comp: str, **options: Any) -> None:
 
 
 def run_tiny(
-    project: Project, comp: str = "kinds", say: Callable[[str], None] = str, **options: Any
+    project: Project,
+    comp: str = "kinds",
+    say: Callable[[str], None] = str,
+    arch: str = "lenet",
+    **options: Any,
 ) -> Summary:
-    """Train lenet by the tiny recipe as run `r` and return its summary."""
+    """Train lenet, or `arch`, by the tiny recipe as run `r` and return its summary."""
     overrides = {"name": "r", "recipe": "tiny", **options}
-    return train(project, TrainRequest(comp, ["lenet"], **overrides), say)[0]
+    return train(project, TrainRequest(comp, [arch], **overrides), say)[0]
 
 
 @pytest.fixture
