@@ -30,6 +30,7 @@ def main() -> None:
     # Before torch is loaded: threads that spin while they wait for each other lose half their speed
     # or more as soon as anything else runs on the machine (benchmarks/README.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's large tensors on large pages
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -5,6 +5,7 @@ Where the blob would fill the disk there is none, and pictures are decoded each 
 pixels, so that free disk decides about speed and never about science.
 """
 
+import hashlib
 import os
 import shutil
 import zipfile
@@ -27,7 +28,7 @@ from pipeline.images.shrunk import FORMAT, make_copies, pixel_limit
 
 DISK_SHARE = 0.5  # of the free disk that the cache may take
 JPEG_QUALITY = 95
-_FORMAT = 2  # raise it when the way from file to canonical pixels changes
+_FORMAT = 3  # raise it when the way from file to canonical pixels changes
 
 
 @dataclass(frozen=True)
@@ -53,18 +54,22 @@ class Source:
 
     def key(self, kind: str) -> str:
         """Return a hash of all that decides the cached bytes, file sizes and times included."""
+        crop = self.crop.model_dump(mode="json")
+        said = [_FORMAT, kind, crop, self.short_side, self.limit, FORMAT, len(self.paths)]
+        digest = hashlib.sha256(json_hash(said).encode())
+        if self.boxes is not None:
+            digest.update(np.ascontiguousarray(self.boxes, np.float64).tobytes())
         try:
-            stats = [path.stat() for path in self.paths]
+            for path in self.paths:  # one at a time: a list of a million would be 1 GB
+                stat = path.stat()
+                digest.update(os.fsencode(path))
+                digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
         except OSError as error:
             raise PodiumError(
                 f"{error.filename}: image cannot be read ({error.strerror}); "
                 "put it there, or take its row out of the table"
             ) from None
-        files = [(str(p), s.st_size, s.st_mtime_ns) for p, s in zip(self.paths, stats, strict=True)]
-        boxes = None if self.boxes is None else self.boxes.tolist()
-        crop = self.crop.model_dump(mode="json")
-        shrunk = [self.limit, FORMAT]
-        return json_hash([_FORMAT, kind, crop, self.short_side, boxes, files, shrunk])
+        return digest.hexdigest()[:16]
 
 
 @dataclass

@@ -14,6 +14,7 @@ from torch import nn
 
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
+from pipeline.training.learning.memory import keep_freed
 from pipeline.training.networks.zoo import has_depthwise_batch_norm
 
 BF16_MIN_SIZE = 64  # px; below it the casts cost as much as the arithmetic saves (CPU)
@@ -63,6 +64,8 @@ def resolve(recipe: Recipe, model: nn.Module) -> Setup:
     if workers == "auto":  # on a CPU, workers would take the cores from the training itself
         workers = 0 if device.type == "cpu" else min(8, max(1, cores - 1))
     channels_last = True if runtime.channels_last == "auto" else runtime.channels_last
+    if device.type == "cpu":
+        keep_freed()
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = device.type == "cuda"
     torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)

@@ -1,6 +1,11 @@
 """Out of memory: smaller micro-batches, the same gradients, recorded."""
 
 import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +17,10 @@ from pipeline.errors import PodiumError
 from pipeline.training import session
 from pipeline.training.device import Setup
 from pipeline.training.learning import loop
-from pipeline.training.learning.memory import is_out_of_memory
+from pipeline.training.learning.memory import is_out_of_memory, keep_freed
 from pipeline.training.learning.world import World
+
+ROOT = Path(__file__).parents[2]
 
 
 def memory_for(monkeypatch, most: int) -> list[int]:
@@ -145,3 +152,31 @@ def test_prediction_halves_its_batches(project, train_tiny, monkeypatch):
     assert record_of(run)["micro_batch"] is None
     found, expected = (Predictions.load(r.fold_folder(0) / "test.npz").logits for r in (run, whole))
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_kept():
+    """Check that once it is kept, a large tensor made again and again causes no page faults."""
+    code = (
+        "import resource, torch\n"
+        "from pipeline.training.learning.memory import keep_freed\n"
+        "assert KEEP is False or keep_freed()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(5): torch.ones(16 * 2**20)\n"
+        "before = faults()\n"
+        "for _ in range(5): torch.ones(16 * 2**20)\n"
+        "print(faults() - before)\n"
+    )
+    environment = os.environ | {"THP_MEM_ALLOC_ENABLE": "0", "PYTHONPATH": str(ROOT)}
+    counts = {}
+    for keep in ("True", "False"):
+        command = [sys.executable, "-c", code.replace("KEEP", keep)]
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        counts[keep] = int(told.stdout)
+    assert counts["True"] < 100 < counts["False"]
+
+
+def test_other_libraries_are_left_alone(monkeypatch):
+    """Check that nothing is asked of a C library that is not glibc."""
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert keep_freed() is False
