@@ -162,7 +162,7 @@ def test_freed_memory_is_kept():
         "from pipeline.training.learning.memory import keep_freed\n"
         "assert KEEP is False or keep_freed()\n"
         "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "for _ in range(5): torch.ones(16 * 2**20)\n"
+        "for _ in range(20): torch.ones(16 * 2**20)\n"
         "before = faults()\n"
         "for _ in range(5): torch.ones(16 * 2**20)\n"
         "print(faults() - before)\n"
