@@ -43,15 +43,28 @@ def with_error(value: float, se: float) -> str:
 
 
 def standings_table(data: Any, standings: Sequence[Any]) -> str:
-    """The leaderboard: one line per run and ensemble."""
+    """The leaderboard: one line per run and ensemble; `s/point` is what .01 of honest score costs
+    in seconds beyond the next cheaper one that is not beaten by a cheaper one still."""
+    from pipeline.submission.standings import cost_per_point
+
     metric = data.competition.metric
-    headers = [metric, "in-sample", "honest ± SE", "public", "private", "rank", "seconds"]
-    rows = []
+    headers = [
+        metric,
+        "in-sample",
+        "honest ± SE",
+        "public",
+        "private",
+        "rank",
+        "seconds",
+        "s/point",
+    ]
+    costs, rows = cost_per_point(standings, data.metric.sign), []
     for s in standings:
         public, private = (s.entry.public, s.entry.private) if s.entry else ("", "")
         honest = with_error(s.honest, s.honest_se)
         scores = [number(s.in_sample), honest, number(public), number(private)]
-        rows.append([s.name, *scores, s.place or "-", f"{s.seconds:.0f}"])
+        cost = f"{costs[s.name]:.1f}" if s.name in costs else "-"
+        rows.append([s.name, *scores, s.place or "-", f"{s.seconds:.0f}", cost])
     return table(headers, rows)
 
 

@@ -51,11 +51,19 @@ def usable_runs(data: CompetitionData, folds: Folds) -> tuple[list[str], dict[st
         reason = why_unusable(record, data, folds)
         if not reason and record.get("refit_of"):
             reason = f"a refit of {record['refit_of']}, which is in; RUNS= can name it instead"
+        if not reason and _collapsed(record):
+            reason = "a fold of it collapsed to one answer; RUNS= can name it all the same"
         if reason:
             left[name] = reason
         else:
             usable.append(name)
     return usable, left
+
+
+def _collapsed(record: dict[str, Any]) -> bool:
+    """Whether training stopped a fold of a run because it answered every row alike."""
+    stops = [fold.get("stopped") or {} for fold in record.get("folds", {}).values()]
+    return any(stop.get("kind") == "collapsed" for stop in stops)
 
 
 def read_record(data: CompetitionData, name: str, variable: str = "RUNS") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Where we stand: every run and ensemble with its scores, and what the ledger knows of each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -92,6 +93,24 @@ def standings(data: CompetitionData, folds: Folds) -> tuple[list[Standing], dict
         raise errors[0]
     found.sort(key=lambda standing: (-data.metric.sign * standing.honest, standing.name))
     return found, {name: reason for name, reason in left.items() if reason}
+
+
+def cost_per_point(standings: Sequence[Standing], sign: int) -> dict[str, float]:
+    """Return, for every standing that none is both better and cheaper than, the seconds of training
+    that a point (.01) of honest score costs beyond the next cheaper one of these.
+
+    `sign` is 1 where a higher score is better, -1 where a lower one is. The cheapest costs nothing
+    beyond, and is not in it.
+    """
+    costs: dict[str, float] = {}
+    by_cost = sorted(standings, key=lambda s: (s.seconds, -sign * s.honest))
+    best = by_cost[0] if by_cost else None
+    for standing in by_cost[1:]:
+        gain = 100 * sign * (standing.honest - best.honest)
+        if gain > 0:
+            costs[standing.name] = (standing.seconds - best.seconds) / gain
+            best = standing
+    return costs
 
 
 def _entry_of(decided: Decided, entry: Entry | None) -> Entry | None:

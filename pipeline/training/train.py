@@ -21,6 +21,7 @@ from pipeline.training.check import check_network, check_recipe
 from pipeline.training.fold import is_finished, train_fold
 from pipeline.training.gate import check_audit
 from pipeline.training.job import FoldJob
+from pipeline.training.learning.losses import imbalance_warnings
 from pipeline.training.refit import Refit
 from pipeline.training.request import Executor, TrainRequest, check_request
 from pipeline.training.run import Run
@@ -154,6 +155,8 @@ def _train_missing(run: Run, wanted: list[int], execute: Executor, say: Say) -> 
     jobs, pixels = run.jobs(missing)
     if run.weights:
         say(f"{run.name}: {run.weights['said']}")
+    for warning in imbalance_warnings(run.recipe):  # before hours are spent on it
+        say(f"warning: {run.name}: {warning}")
     todo = f"{len(missing)} of {len(run.numbers)} folds"
     if run.origin:
         todo = f"{len(jobs[0].train):,} rows, {run.recipe.training.epochs} epochs"

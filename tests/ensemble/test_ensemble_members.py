@@ -164,3 +164,15 @@ def test_a_foreign_record_is_refused(make_tiny, content):
     path = tiny.fake_run("a") / "run.json"
     path.write_text(content)
     assert str(path) in refusal(tiny, "a")
+
+
+def test_a_collapsed_run_joins_only_when_named(make_tiny):
+    """Check that a run of which a fold collapsed is left out by default, with the reason."""
+    tiny = make_tiny()
+    tiny.fake_run("good")
+    stop = {"kind": "collapsed", "said": "collapsed: ..."}
+    folds = {str(k): {"fold": k, "score": 0.3, "stopped": None} for k in tiny.folds().numbers}
+    tiny.fake_run("bad", folds=folds | {"1": folds["1"] | {"stopped": stop}})
+    usable, left = usable_runs(tiny.data, tiny.folds())
+    assert usable == ["good"] and "collapsed to one answer" in left["bad"]
+    assert [member.name for member in load(tiny, "bad")] == ["bad"]

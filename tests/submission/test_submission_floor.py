@@ -6,6 +6,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score
 
 from pipeline.submission.floor import NAME, majority
+from pipeline.submission.standings import Standing, cost_per_point
 
 
 def test_majority_is_the_dummy_of_scikit_learn(make_tiny):
@@ -41,3 +42,22 @@ def test_leaderboard_shows_it_below_the_runs(tiny, podium):
     lines = podium(tiny.root, "leaderboard", "--comp", "tiny").out.splitlines()
     named = [line.split("  ")[0] for line in lines]
     assert named.index("good") < named.index(NAME)
+
+
+def standing(name: str, honest: float, seconds: float) -> Standing:
+    return Standing(name, honest, honest, 0.01, seconds, "-", "-", None, "")
+
+
+def test_cost_of_a_point():
+    """Check the frontier by hand: what is dearer and worse costs nothing sensible, and is left out;
+    where a lower score is better, the gain is its fall."""
+    rows = [
+        standing("fine-tuned", 0.85, 1100),
+        standing("frozen", 0.75, 100),
+        standing("wasted", 0.70, 500),
+        standing("majority", 0.15, 0),
+    ]
+    assert cost_per_point(rows, 1) == pytest.approx({"frozen": 100 / 60, "fine-tuned": 100.0})
+    losses = [standing("a", 0.9, 10), standing("b", 0.5, 50)]
+    assert cost_per_point(losses, -1) == pytest.approx({"b": 1.0})
+    assert cost_per_point([], 1) == {}

@@ -74,6 +74,28 @@ def test_a_job_of_other_data_is_refused(project, train_tiny, tmp_path, edit_tabl
         load_spec(tmp_path / "job.npz")
 
 
+ALONE = """
+import sys
+from pathlib import Path
+from pipeline.training.fold import train_fold
+from pipeline.training.spec import load_spec
+train_fold(load_spec(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.slow
+def test_a_job_is_the_same_in_another_process(project, train_tiny, whole, artefacts, tmp_path):
+    """Check that a fold which another process trains from the job's file alone has the bytes of
+    one that the command line trains after others."""
+    run = train_tiny(project, only=(0,)).run
+    save_spec(run.jobs([2])[0][0], tmp_path / "job.npz")
+    command = [sys.executable, "-c", ALONE, str(tmp_path / "job.npz")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    found, expected = artefacts(run.fold_folder(2)), artefacts(whole.run.fold_folder(2))
+    assert found == expected
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("comp", ["kinds", "sets"])
 def test_two_processes_learn_what_one_does(comp, project, train_tiny):
