@@ -44,6 +44,12 @@ def main() -> None:
             raise
         print(f"error: {_one_line(error, arguments)}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if debug or not error.filename:
+            raise
+        said = f"{error.filename}: {error.strerror}; make it a file or folder that can be written"
+        print(f"error: {said}", file=sys.stderr)
+        sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)

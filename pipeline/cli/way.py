@@ -15,6 +15,7 @@ from pipeline.cli.app import (
     numbers,
     project_here,
 )
+from pipeline.config.times import parse_budget
 from pipeline.errors import PodiumError
 from pipeline.show import (
     ensemble_report,
@@ -83,15 +84,14 @@ def train(
     fresh: Fresh = False,
 ) -> None:
     """Train every architecture on every fold; only what is missing is run."""
-    from pipeline.training.planner import parse_budget
+    seconds = parse_budget(budget) if budget else None
+    seeds, folds_now = numbers(seed, "SEED"), numbers(only, "ONLY")
     from pipeline.training.request import TrainRequest
     from pipeline.training.train import train as run_train
 
     if executor != "local":
         raise PodiumError(f"EXECUTOR: {executor!r} is not known; there is: local")
-    seeds, folds_now = numbers(seed, "SEED"), numbers(only, "ONLY")
     asked = comp, arch.replace(",", " ").split(), recipe, seeds, set, name, folds_now, limit, fresh
-    seconds = parse_budget(budget) if budget else None
     request = TrainRequest(*asked, refit=refit, budget=seconds, ask=confirmed)
     summaries = run_train(project_here(), request, say)
     if not summaries:

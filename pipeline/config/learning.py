@@ -164,7 +164,7 @@ class Mix(Section):
 
     @property
     def is_on(self) -> bool:
-        return bool((self.mixup or self.cutmix) and self.share)
+        return bool((self.mixup or self.cutmix) and self.share and self.until)
 
 
 class Training(Section):
@@ -235,7 +235,7 @@ class Runtime(Section):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     channels_last: bool | Literal["auto"] = "auto"
     workers: Count | Literal["auto"] = "auto"
-    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     checkpoint_seconds: NotNegative = 20.0
     micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     processes: Annotated[int, Field(ge=1, le=64)] = 1

@@ -21,7 +21,7 @@ from pipeline.config.learning import (
 )
 from pipeline.config.pictures import Augment, Image, TestViews
 from pipeline.config.project import Project, checked_name
-from pipeline.config.schema import Section, merged, parse, parse_overrides, read_yaml
+from pipeline.config.schema import Section, differing, merged, parse, parse_overrides, read_yaml
 from pipeline.errors import PodiumError, nearest
 
 # What the lack of a key or a section means in recipes that are older than it. These values must
@@ -117,12 +117,7 @@ def science_of(dump: dict[str, Any]) -> dict[str, Any]:
         if isinstance(content, dict) and isinstance(absent, dict):
             rest = {k: v for k, v in content.items() if k not in absent or v != absent[k]}
             science[section] = rest
-        if science.get(section) in (None, {}) and section in (
-            "mix",
-            "features",
-            "views",
-            "teacher",
-        ):
+        if section in LATER_SECTIONS and science.get(section) in (None, {}):
             science.pop(section, None)
     return science
 
@@ -143,7 +138,7 @@ def load_recipe(
     if not path.exists():
         hint = nearest(name, known) or f"; there are: {', '.join(known)}"
         raise PodiumError(f"RECIPE: no {project.shown(path)}{hint}")
-    content = read_yaml(path, "")
+    content = read_yaml(path, "mend it, or name another RECIPE")
     parse(Recipe, content, project.shown(path))  # so that a fault is blamed on the right file
     asked = parse_overrides(overrides)
     for section, key, variable in (("training", "seed", "SEED"), ("model", "arch", "ARCH")):
@@ -159,8 +154,16 @@ def load_recipe(
     return parse(Recipe, layers, "SET" if overrides else "the recipe with LIMIT and SEED")
 
 
+def replaced_keys(project: Project, name: str, competition: dict[str, Any]) -> list[str]:
+    """Return 'key: old -> new' for what a recipe's file sets and `competition` sets otherwise."""
+    content = read_yaml(project.recipe(name), "name another RECIPE")
+    both = merged(content, competition)
+    return [line for line in differing(content, both) if ": None -> " not in line]
+
+
 def run_name(recipe_name: str, recipe: Recipe, overrides: str, name: str = "") -> str:
-    """Return NAME, or `ARCH-RECIPE` with limit, seed and a hash of SET where they are given."""
+    """Return NAME, or `ARCH-RECIPE` with limit, seed and a hash of what SET changes of the science:
+    another `runtime` goes on with the same run."""
     if name:
         return checked_name(name, "NAME")
     parts = [recipe.model.arch, recipe_name]
@@ -168,6 +171,7 @@ def run_name(recipe_name: str, recipe: Recipe, overrides: str, name: str = "") -
         parts.append(f"limit{recipe.data.limit}")
     if recipe.training.seed:
         parts.append(f"s{recipe.training.seed}")
-    if overrides.split():
-        parts.append(json_hash(parse_overrides(overrides), 6))
+    science = {k: v for k, v in parse_overrides(overrides).items() if k != "runtime"}
+    if science:
+        parts.append(json_hash(science, 6))
     return checked_name("-".join(parts).replace("/", "_"), "run")

@@ -15,6 +15,9 @@ from pipeline.folds import Folds
 PARTS = ("oof", "test", "local-test")
 
 
+FOLD_RECORD = "fold.json"  # training writes it last
+
+
 @dataclass(frozen=True)
 class Member:
     """One recipe's predictions, averaged over its seeds: arrays (n, c) by part."""
@@ -94,7 +97,12 @@ def why_unusable(record: dict[str, Any], data: CompetitionData, folds: Folds) ->
     if not record.get("complete"):
         repeats = record.get("recipe", {}).get("training", {}).get("repeats", 1)
         jobs = range(repeats * len(folds.numbers)) if repeats > 1 else folds.numbers
-        missing = [job for job in jobs if str(job) not in record.get("folds", {})]
+        folder = data.project.run(data.competition.name, record["run"])
+        joined = record.get("folds", {})
+        there = [job for job in jobs if (folder / f"fold-{job}" / FOLD_RECORD).exists()]
+        missing = [job for job in jobs if str(job) not in joined and job not in there]
+        if not missing:
+            return "not joined yet; make train it again, which is quick"
         return f"not finished, missing folds: {', '.join(map(str, missing))}"
     return ""
 

@@ -65,9 +65,8 @@ def lr_find(project: Project, request: LrFindRequest, say: Say) -> LrFind:
 
 
 def _check_request(request: LrFindRequest) -> None:
-    if not request.arch:
-        raise PodiumError("ARCH: which architecture? Type make lr-find ARCH=tf_efficientnet_lite0")
-    check_arch(request.arch)
+    if request.arch:
+        check_arch(request.arch)
     if not request.seeds or len(set(request.seeds)) < len(request.seeds):
         raise PodiumError(
             f"SEED: must name one seed or several different ones, got {list(request.seeds)}; "
@@ -88,7 +87,14 @@ def _recipe(data: CompetitionData, request: LrFindRequest, seed: int) -> Recipe:
         overrides=request.overrides,
         seed=seed,
     )
+    if not recipe.model.arch:
+        raise PodiumError(
+            "ARCH: which architecture? Type make lr-find ARCH=tf_efficientnet_lite0"
+            + ("" if request.recipe == "baseline" else f" RECIPE={request.recipe}")
+        )
     check_recipe(recipe, data)
+    if not recipe.training.epochs:
+        raise PodiumError("training.epochs: 0, which has no rate to find; set 1 or more")
     if recipe.features is not None:
         raise PodiumError(
             "features: a range test trains a whole network, and this recipe a head on frozen "

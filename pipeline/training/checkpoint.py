@@ -50,8 +50,9 @@ def restore(path: Path, learner: Learner, identity: str, device: str) -> tuple[H
     learner.optimizer.load_state_dict(state["optimizer"])
     learner.scaler.load_state_dict(state["scaler"])
     learner.rates.load(state["rates"])
-    learner.step, learner.micro_batch = state["step"], state["micro_batch"]
-    learner.events = list(state["events"])
+    learner.step, learner.events = state["step"], list(state["events"])
+    if learner.micro_batch is None and learner.events:  # nobody asked, and memory ran out
+        learner.micro_batch = state["micro_batch"]
     return state["history"], state["best"]
 
 

@@ -54,7 +54,7 @@ class Setup:
 def resolve(recipe: Recipe, model: nn.Module) -> Setup:
     """Decide what `auto` means for `model` on this machine, and set torch's threads and flags."""
     runtime = recipe.runtime
-    device = _device(runtime.device)
+    device = device_of(runtime.device)
     cores = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))  # torchrun's
     threads = cores if runtime.threads == "auto" else runtime.threads
     precision = runtime.precision
@@ -79,7 +79,8 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device that a recipe names, or the best one there is for `auto`."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -90,7 +91,7 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         short = str(error).splitlines()[0][:80]
         raise PodiumError(
-            f"runtime.device: {name!r} cannot be used here ({short}); use auto, cpu, cuda or mps"
+            f"runtime.device: {name!r} cannot be used here ({short}); use auto or cpu"
         ) from None
     return device
 

@@ -112,7 +112,8 @@ def _predict(job: FoldJob, session: Session, world: World) -> dict[str, float | 
             Predictions(job.ids[rows], classes, logits, probs, meta).save(file)
         if part == "valid" and len(rows):
             labels = job.data.labels[rows]
-            scores["score"] = score_probs(metric, labels, probs)
+            judged = probabilities(logits, task) if job.recipe.views.average == "logits" else probs
+            scores["score"] = score_probs(metric, labels, judged)
             if len(views) > 1:
                 one = probabilities(views[0], task)
                 scores["score_one_view"] = score_probs(metric, labels, one)

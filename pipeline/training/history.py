@@ -9,6 +9,8 @@ from pipeline.artifacts.files import write_text
 
 def write_history(path: Path, lines: list[dict[str, float | int | None]]) -> None:
     """Write all epochs so far, one a line; an undefined score is an empty field."""
+    if not lines:
+        return
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
     writer.writeheader()

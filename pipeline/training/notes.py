@@ -16,11 +16,17 @@ def recipe_warnings(recipe: Recipe) -> list[str]:
     if training.checkpoint == "best":
         said.append(f"{SELECTED}: each epoch was chosen on the fold that it is scored on")
     if training.patience is not None:
-        said.append(f"{SELECTED}: stopped early by patience on the fold that it is scored on")
-    if recipe.views.flips != "none" and not recipe.augment.horizontal_flip:
+        said.append(f"{SELECTED}: patience may end it early on the fold that it is scored on")
+    flips, augment = recipe.views.flips, recipe.augment
+    if flips != "none" and not augment.horizontal_flip:
         said.append(
-            f"views.flips={recipe.views.flips} shows mirror images, which training never saw: "
+            f"views.flips={flips} shows mirror images, which training never saw: "
             "augment.horizontal_flip is 0"
+        )
+    if flips in ("both", "dihedral") and not augment.vertical_flip:
+        said.append(
+            f"views.flips={flips} shows pictures upside down, which training never saw: "
+            "augment.vertical_flip is 0"
         )
     said += schedule_warnings(recipe) + imbalance_warnings(recipe)
     if recipe.data.limit is not None:

@@ -1,6 +1,5 @@
 """How long will it take? A few steps of each run, measured, and what of it fits into a budget."""
 
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,31 +10,34 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from pipeline.errors import PodiumError
+from pipeline.config.times import duration
 from pipeline.images.augment import Augmenter, Evaluator
 from pipeline.images.batches import Batches, Images, View, loader
 from pipeline.images.views import test_views
 from pipeline.training.learning.learner import Learner
 from pipeline.training.learning.loop import predict, train_step
 from pipeline.training.learning.mixing import Mixer
+from pipeline.training.networks.depth import train_mode
 from pipeline.training.run import Run
 from pipeline.training.session import FoldSession
 
 WARM_UP, LEAST_STEPS, LEAST_SECONDS, MOST_STEPS = 2, 4, 3.0, 40
-UNITS = {"h": 3600, "m": 60, "s": 1}
+HEAD_STEP = 5e-3  # seconds of a step on kept features, from 4 s (linear) to 20 s a fold
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run still costs: seconds of a fold, and the numbers of the folds that are left."""
+    """What a run still costs: seconds of a fold, the numbers of the folds that are left, and what
+    the first of these costs more, as the pass that frozen features of all folds come from."""
 
     run: Run
     fold_seconds: float
     left: tuple[int, ...]
+    once: float = 0.0
 
     @property
     def seconds(self) -> float:
-        return self.fold_seconds * len(self.left)
+        return self.once * bool(self.left) + self.fold_seconds * len(self.left)
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,11 @@ class Plan:
         """The folds of each run that fit, as many as possible of each before the next."""
         room, found = self.budget, []
         for cost in self.costs:
-            fit = min(len(cost.left), int(room // cost.fold_seconds)) if cost.left else 0
-            room -= fit * cost.fold_seconds
+            left = room - cost.once
+            fit = 0
+            if cost.left and left > 0:
+                fit = min(len(cost.left), int(left // cost.fold_seconds))
+            room -= fit * cost.fold_seconds + cost.once * bool(fit)
             found.append(cost.left[:fit])
         return found
 
@@ -63,7 +68,10 @@ class Plan:
     def beyond(self) -> float:
         """Seconds of what does not fit."""
         pairs = zip(self.costs, self.chosen, strict=True)
-        return sum(c.fold_seconds * (len(c.left) - len(chosen)) for c, chosen in pairs)
+        return sum(
+            c.fold_seconds * (len(c.left) - len(chosen)) + c.once * bool(c.left and not chosen)
+            for c, chosen in pairs
+        )
 
     def table(self) -> str:
         """Return a line per run: name, time of a fold, folds left, time of these, what fits."""
@@ -82,24 +90,6 @@ class Plan:
         )
 
 
-def parse_budget(text: str) -> float:
-    """Return the seconds that '2h', '1h30m', '90 m' or '45s' mean."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([hms])", text.lower())
-    whole = re.sub(r"\s", "", text.lower())
-    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != whole or not seconds > 0:
-        raise PodiumError(f"BUDGET: {text!r} is not a time; write 2h, 90m or 1h30m")
-    return seconds
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in words: '1 h 05 min', '12 min', '40 s'."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def plan(runs: Sequence[tuple[Run, Sequence[int]]], budget: float, *, fresh: bool = False) -> Plan:
     """Measure a few steps of each run, of which the folds named are asked for; `fresh` counts those
     that are finished, too."""
@@ -107,32 +97,36 @@ def plan(runs: Sequence[tuple[Run, Sequence[int]]], budget: float, *, fresh: boo
     for run, wanted in tqdm(runs, "measuring", unit="run", disable=None, leave=False):
         finished = [] if fresh else run.finished_folds()
         left = tuple(number for number in wanted if number not in finished)
-        costs.append(Cost(run, measured(run, left[0]) if left else 0.0, left))
+        seconds, once = measured(run, left[0]) if left else (0.0, 0.0)
+        costs.append(Cost(run, seconds, left, once))
     return Plan(budget, tuple(costs))
 
 
-def measured(run: Run, number: int) -> float:
-    """Return the seconds that a fold will take, by a few of its steps; nothing is kept."""
+def measured(run: Run, number: int) -> tuple[float, float]:
+    """Return the seconds that a fold will take, by a few of its steps, and those that the first
+    one takes beyond; nothing is kept."""
     jobs, _ = run.jobs([number])
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         session = FoldSession(replace(jobs[0], folder=Path(folder)))
         opening = time.perf_counter() - started
-        return opening + estimate(session)
+        seconds, once = estimate(session)
+        return opening + seconds, once
 
 
-def estimate(session: FoldSession) -> float:
-    """Return the seconds of a fold's epochs and predictions."""
+def estimate(session: FoldSession) -> tuple[float, float]:
+    """Return the seconds of a fold's epochs and predictions, and of what is done once for all."""
     job, recipe = session.job, session.job.recipe
     evaluation = 2 * recipe.training.batch_size
     per_image = _predicting(session, Evaluator(recipe.image), evaluation)
     pictured = {part: int(job.pictured[rows].sum()) for part, rows in job.parts.items()}
     ends = sum(pictured.values()) * len(test_views(recipe.views, recipe.image)) * per_image
-    if recipe.features is not None:  # one pass of all pictures serves all folds
-        return len(job.pixels.numbers) * recipe.features.views * per_image
-    step = _stepping(session)
     steps = len(session.batches) * recipe.training.epochs
-    return steps * step + recipe.training.epochs * pictured.get("valid", 0) * per_image + ends
+    if recipe.features is not None:  # passed once, unless it is kept already
+        views = recipe.features.views - 1 + len(test_views(recipe.views, recipe.image))
+        return steps * HEAD_STEP, len(job.pixels.numbers) * views * per_image
+    validating = recipe.training.epochs * pictured.get("valid", 0) * per_image
+    return steps * _stepping(session) + validating + ends, 0.0
 
 
 def _stepping(session: FoldSession) -> float:
@@ -143,7 +137,7 @@ def _stepping(session: FoldSession) -> float:
     images = Images(job.pixels, job.ids, view)
     batches = loader(images, session.batches, session.setup.workers, session.pin)
     learner, targets = session.learner, job.targets()
-    learner.model.train()
+    train_mode(learner.model)
 
     def step(pixels: torch.Tensor, rows: torch.Tensor) -> None:
         wanted = targets[rows].to(session.setup.device)

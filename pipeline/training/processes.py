@@ -5,31 +5,35 @@
 The process that starts them holds the fold's lock and waits; they end when it does.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipeline.artifacts.files import is_alive, read_json, write_text
+from pipeline.artifacts.files import is_alive, read_json
+from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.training.device import available_cores
 from pipeline.training.job import FoldJob
+from pipeline.training.learning.world import joined, local_rank
 from pipeline.training.spec import load_spec, save_spec
 
 STARTER = "PODIUM_STARTER"  # the environment's name for the number of the process that waits
+FAULT = "job.error"
 PATIENCE = 1.0  # seconds between two looks whether it still does
 
 
 def train_together(job: FoldJob, done: str) -> dict[str, Any]:
     """Train a fold by `runtime.processes` processes and return its record, the file `done`."""
     count = job.recipe.runtime.processes
-    _check_devices(job, count)
-    spec, fault = job.folder / "job.npz", job.folder / "job.error"
+    spec, fault = job.folder / "job.npz", job.folder / FAULT
     fault.unlink(missing_ok=True)
     save_spec(job, spec)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -56,22 +60,26 @@ def train_together(job: FoldJob, done: str) -> dict[str, Any]:
     return read_json(job.folder / done)
 
 
-def _check_devices(job: FoldJob, count: int) -> None:
-    device = job.recipe.runtime.device
+def check_processes(recipe: Recipe) -> None:
+    """Refuse more processes than there are GPUs, or rows of a batch for."""
+    count = recipe.runtime.processes
+    device = recipe.runtime.device
     kind = "cuda" if device == "auto" and torch.cuda.is_available() else device
     if kind.startswith("cuda") and torch.cuda.device_count() < count:
         raise PodiumError(
             f"runtime.processes: {count}, but there are {torch.cuda.device_count()} GPUs; one "
             "process a GPU"
         )
-    if job.recipe.runtime.sync_batch_norm and not kind.startswith("cuda"):
+    if kind.startswith("mps"):
+        raise PodiumError(f"runtime.processes: {count}, but a Mac has one GPU; set it to 1")
+    if recipe.runtime.sync_batch_norm and not kind.startswith("cuda"):
         raise PodiumError(
             "runtime.sync_batch_norm: true, but torch shares batch norm between GPUs alone; set it "
             "to false"
         )
-    if job.recipe.training.batch_size < 2 * count:
+    if recipe.training.batch_size < 2 * count:
         raise PodiumError(
-            f"runtime.processes: {count} for batches of {job.recipe.training.batch_size}; each "
+            f"runtime.processes: {count} for batches of {recipe.training.batch_size}; each "
             "needs two rows of a batch"
         )
 
@@ -79,29 +87,31 @@ def _check_devices(job: FoldJob, count: int) -> None:
 def main() -> None:
     """Train the job in the file named, as one of torchrun's processes."""
     from pipeline.training.fold import train_fold
-    from pipeline.training.learning.world import joined, local_rank
 
     spec = Path(sys.argv[1])
     _end_with(int(os.environ[STARTER]))
     try:
-        job = load_spec(spec, _own_device())
+        job = load_spec(spec)
+        job = replace(job, recipe=on_own_device(job.recipe))
         kind = "cuda" if job.recipe.runtime.device.startswith("cuda") else "cpu"
         with joined(kind) as world:
             train_fold(job, world)
     except PodiumError as error:
-        if local_rank() == 0:
-            write_text(spec.with_name("job.error"), str(error))
+        with contextlib.suppress(FileExistsError), open(spec.with_name(FAULT), "x") as told:
+            told.write(str(error))  # of the first process that fails, whichever it is
         sys.exit(2)
 
 
-def _own_device() -> dict[str, Any]:
-    """Return the runtime keys of this process: a GPU of its own, where there are any."""
-    from pipeline.training.learning.world import local_rank
-
-    if not torch.cuda.is_available():
-        return {"device": "cpu"}
-    torch.cuda.set_device(local_rank())
-    return {"device": f"cuda:{local_rank()}"}
+def on_own_device(recipe: Recipe) -> Recipe:
+    """Return the recipe on a GPU of this process's own, or on the CPU where it says so, or there
+    are none."""
+    asked = recipe.runtime.device
+    device = "cpu"
+    if asked.startswith("cuda") or (asked == "auto" and torch.cuda.is_available()):
+        device = f"cuda:{local_rank()}"
+        torch.cuda.set_device(local_rank())
+    runtime = recipe.runtime.model_copy(update={"device": device})
+    return recipe.model_copy(update={"runtime": runtime})
 
 
 def _end_with(starter: int) -> None:

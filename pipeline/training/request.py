@@ -52,15 +52,23 @@ def check_request(project: Project, request: TrainRequest) -> list[str]:
     """Refuse what names nothing to train, or one thing for several; return the architectures: the
     recipe's own where none is asked for."""
     archs = list(request.arch)
-    if not archs and project.recipe(request.recipe).exists():
+    other = request.recipe != "baseline"
+    if not archs and (other or project.recipe(request.recipe).exists()):
         archs = [name for name in [load_recipe(project, request.recipe).model.arch] if name]
     if not archs:
+        recipe = f" RECIPE={request.recipe}" if other else ""
         raise PodiumError(
-            "ARCH: which architecture? Type make train ARCH=densenet121, or several: "
-            "make train ARCH='densenet121 resnet18'"
+            f"ARCH: which architecture? Type make train ARCH=densenet121{recipe}, or several: "
+            f"make train ARCH='densenet121 resnet18'{recipe}"
         )
     if not request.seed:
         raise PodiumError("SEED: which seed? Type SEED=0, or several: SEED='0 1 2'")
+    odd = [seed for seed in request.seed if not 0 <= seed < 2**32]
+    if odd or len(set(request.seed)) < len(request.seed):
+        raise PodiumError(
+            f"SEED: {' '.join(map(str, request.seed))}: must be different whole numbers from 0 to "
+            f"{2**32 - 1}; type SEED='0 1 2'"
+        )
     if request.name.startswith("ensemble-"):
         raise PodiumError(f"NAME: {request.name!r} is the name of an ensemble; choose another")
     for arch in archs:

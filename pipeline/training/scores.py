@@ -14,6 +14,9 @@ from pipeline.training.job import FoldJob
 WELL_KNOWN = {"multiclass": ("accuracy", "f1_macro"), "multilabel": ("f1_micro", "subset_accuracy")}
 
 
+ALIKE = 1e-3  # probabilities that differ by less are the same
+
+
 class Scores:
     """Score logits of a job's rows, under the rules that need no fitting."""
 
@@ -38,10 +41,15 @@ class Scores:
         return scores
 
     def one_answer(self, logits: np.ndarray) -> int:
-        """Return 1 if all rows (n, c) are answered alike, else 0."""
-        task = self.metric.task
-        answers = logits.argmax(axis=1) if task == "multiclass" else logits > 0
-        return int(len(answers) > 0 and bool((answers == answers[0]).all()))
+        """Return 1 if all rows (n, c) are answered alike, else 0: by the same class or, of several
+        labels, by the same probabilities; that nobody gets a rare label is no fault at first."""
+        if not len(logits):
+            return 0
+        if self.metric.task == "multiclass":
+            answers = logits.argmax(axis=1)
+            return int(bool((answers == answers[0]).all()))
+        spread = np.ptp(probabilities(logits, self.metric.task), axis=0)
+        return int(bool((spread < ALIKE).all()))
 
     def shown(self, score: float | None) -> str:
         """Return a score for a progress bar."""

@@ -157,6 +157,7 @@ class FoldSession:
         some = (normalised for normalised, _ in self._first(batches))
         with torch.no_grad(), self.setup.autocast():
             measure_batch_norm(learner.judged, some, learner.judged)
+        self.world.average_buffers(learner.judged)  # each process measured on its own rows
         if average is not None:
             average.stale_statistics = False
 

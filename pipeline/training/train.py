@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from pipeline.competition import CompetitionData, load_data
 from pipeline.competition.absent import sentence
 from pipeline.config.project import Project
-from pipeline.config.recipe import Recipe, load_recipe, run_name
+from pipeline.config.recipe import Recipe, load_recipe, replaced_keys, run_name
+from pipeline.config.times import duration
 from pipeline.errors import Busy, PodiumError
 from pipeline.folds import (
     Folds,
@@ -17,7 +18,7 @@ from pipeline.folds import (
 )
 from pipeline.training import planner
 from pipeline.training.assemble import Summary, assemble
-from pipeline.training.check import check_network, check_recipe
+from pipeline.training.check import check_network, check_recipe, check_steps, idle_keys
 from pipeline.training.fold import is_finished, train_fold
 from pipeline.training.gate import check_audit
 from pipeline.training.job import FoldJob
@@ -36,6 +37,8 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
     if data.absent:
         say(sentence(project, request.comp, data.absent, data.competition.missing_images))
     recipes = [_recipe(data, request, a, s) for a in archs for s in request.seed]
+    for line in _overridden(data, request):
+        say(line)
     for _, recipe in recipes:
         check_recipe(recipe, data)
     drafted = draft_shared(data)
@@ -61,11 +64,20 @@ def _within_budget(
     say(plan.table())
     if not plan.beyond:
         return asked
-    question = f"{planner.duration(plan.beyond)} beyond the budget: train all of it?"
+    question = f"{duration(plan.beyond)} beyond the budget: train all of it?"
     if request.ask(question):
         return asked
     chosen = [(cost.run, list(folds)) for cost, folds in zip(plan.costs, plan.chosen, strict=True)]
     return [(run, folds) for run, folds in chosen if folds]
+
+
+def _overridden(data: CompetitionData, request: TrainRequest) -> list[str]:
+    """Say what of a recipe but the baseline the competition's YAML replaces."""
+    asked = request.recipe, data.competition.recipe_overrides()
+    found = [] if request.recipe == "baseline" else replaced_keys(data.project, *asked)
+    if not found:
+        return []
+    return [f"{data.yaml} goes before RECIPE={request.recipe}: {'; '.join(found)}"]
 
 
 def _check_drafts(
@@ -136,9 +148,10 @@ def _recipe(
 def _train_run(run: Run, wanted: list[int], request: TrainRequest, say: Say) -> list[Summary]:
     """Train what is missing of a run and, if asked for, its refit; return their summaries."""
     if request.fresh or set(wanted) - set(run.finished_folds()):
+        rows = run.parts.trained(run.splits.train_rows(wanted[0]))
+        check_steps(run.recipe, len(rows))
         check_network(run.recipe, run.data)  # what cannot be trained leaves nothing behind
-    if request.fresh:  # ... nor does it cost the run that is there
-        run.jobs(wanted)
+        run.jobs(wanted)  # ... nor does it cost the run that is there
     run.open(fresh=request.fresh)
     _train_missing(run, wanted, request.execute, say)
     summary = assemble(run)
@@ -155,7 +168,8 @@ def _train_missing(run: Run, wanted: list[int], execute: Executor, say: Say) -> 
     jobs, pixels = run.jobs(missing)
     if run.weights:
         say(f"{run.name}: {run.weights['said']}")
-    for warning in imbalance_warnings(run.recipe):  # before hours are spent on it
+    before = imbalance_warnings(run.recipe) + idle_keys(run.recipe)  # hours are spent on it
+    for warning in before:
         say(f"warning: {run.name}: {warning}")
     todo = f"{len(missing)} of {len(run.numbers)} folds"
     if run.origin:
@@ -197,6 +211,7 @@ def _work(run: Run, job: FoldJob, busy: list[str], say: Say) -> None:
                 score = score if record["score"] is None else f" {record['score']:.4f}"
                 resumed = record["resumed_at_epoch"]
                 note = f", resumed after epoch {resumed}" if resumed else ""
+                note += f", {record['stopped']['said']}" if record["stopped"] else ""
                 say(f"{run.name}: {job.title}{score} in {record['seconds']:.0f} s{note}")
     except Busy as error:
         busy.append(str(error))

@@ -107,7 +107,7 @@ def test_not_even_one_image(project, train_tiny, monkeypatch):
 
 def test_other_errors_are_not_swallowed(project, train_tiny, monkeypatch):
     """Check that an error that is no lack of memory is raised as it is."""
-    monkeypatch.setattr(loop, "_step", lambda *_: (_ for _ in ()).throw(RuntimeError("a bug")))
+    monkeypatch.setattr(loop, "_gradients", lambda *_: (_ for _ in ()).throw(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         train_tiny(project, only=(0,))
 
@@ -180,3 +180,55 @@ def test_other_libraries_are_left_alone(monkeypatch):
     """Check that nothing is asked of a C library that is not glibc."""
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert keep_freed() is False
+
+
+def bare_learner(model, **options):
+    setup = Setup("cpu", "float32", True, 0, 1)
+    return session.Learner(model, None, None, None, setup, **options)
+
+
+@pytest.mark.parametrize("rows", range(2, 70))
+@pytest.mark.parametrize("micro", [1, 2, 3, 11, 64])
+def test_no_part_is_a_single_image_under_batch_norm(rows, micro):
+    """Check parts of batches: nearly equal, none larger than asked for unless batch norm would see
+    one image alone, and as many in each of two processes, whose shares differ by a row."""
+    plain = bare_learner(nn.Linear(1, 1), micro_batch=micro)
+    normed = bare_learner(nn.BatchNorm2d(1), micro_batch=micro)
+    sizes = [len(part) for part in torch.arange(rows).tensor_split(plain.parts(rows))]
+    assert max(sizes) <= micro and max(sizes) - min(sizes) <= 1
+    sizes = [len(part) for part in torch.arange(rows).tensor_split(normed.parts(rows))]
+    assert min(sizes) >= 2
+    if rows < 4:
+        return
+    two = [bare_learner(nn.BatchNorm2d(1), micro_batch=micro, world=World(k, 2)) for k in (0, 1)]
+    parts = {learner.parts(rows) for learner in two}
+    assert len(parts) == 1
+    assert min(len(p) for p in torch.arange(rows - 1).tensor_split(parts.pop())) >= 2
+
+
+def test_batch_norm_with_parts_that_leave_one_over(project, train_tiny):
+    """Check a network with batch norm on a batch that parts of 7 would leave one image of."""
+    options = "runtime.micro_batch=7 image.size=32 training.ema=0"
+    run = train_tiny(project, only=(0,), arch="resnet10t", overrides=options).run
+    assert record_of(run)["micro_batch"] == 7
+
+
+def test_memory_that_runs_out_in_the_optimiser_is_one_line(project, train_tiny, monkeypatch):
+    """Check that half a step is not repeated: its state would be half made."""
+
+    def full(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GB")
+
+    monkeypatch.setattr(session.Learner, "descend", full)
+    with pytest.raises(PodiumError, match="out of memory in the optimiser") as caught:
+        train_tiny(project, only=(0,))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_resumed_fold_takes_the_parts_it_is_asked_for(project, train_tiny, dying, killed):
+    """Check that whoever was killed for memory can go on with less at once."""
+    options = {"only": (0,), "name": "r"}
+    with dying(loop, "train_step", 6), pytest.raises(killed):
+        train_tiny(project, overrides=f"{PLAIN} runtime.checkpoint_seconds=0", **options)
+    run = train_tiny(project, overrides=f"{PLAIN} runtime.micro_batch=3", **options).run
+    assert record_of(run)["resumed_at_epoch"] == 1 and record_of(run)["micro_batch"] == 3

@@ -45,13 +45,14 @@ def test_mixup_is_the_convex_combination_of_pairs():
     mix = mixer(Mix(mixup=0.8))
     for number in range(30):
         images, _, weights = batch(number)
-        mixed = mix(images, torch.eye(B), 0, number, weights)
+        mixed = mix(images, torch.eye(B), 0, number)
+        weighed = mix(images, torch.eye(B), 0, number, weights).weights
         partners, lam = partners_and_lambda(mixed.targets)
         if np.isnan(lam):
             continue
         assert sorted(partners) == list(range(B))  # a permutation
         for row, other in enumerate(partners):
-            both = ((images, mixed.images), (torch.eye(B), mixed.targets), (weights, mixed.weights))
+            both = ((images, mixed.images), (torch.eye(B), mixed.targets), (weights, weighed))
             for before, after in both:
                 wanted = lam * before[row] + (1 - lam) * before[other]
                 torch.testing.assert_close(after[row], wanted, rtol=1e-5, atol=1e-6)
@@ -76,7 +77,8 @@ def test_cutmix_pastes_a_box_whose_true_area_is_in_the_targets():
     images, eye = marked()
     mix, weights, clipped = mixer(Mix(cutmix=1.0)), torch.rand(B), 0
     for number in range(200):
-        mixed = mix(images, eye, 0, number, weights)
+        mixed = mix(images, eye, 0, number)
+        weighed = mix(images, eye, 0, number, weights).weights
         partners, lam = partners_and_lambda(mixed.targets)
         if np.isnan(lam):
             continue
@@ -92,7 +94,7 @@ def test_cutmix_pastes_a_box_whose_true_area_is_in_the_targets():
         for channel in range(3):
             torch.testing.assert_close(mixed.images[:, channel], expected.float())
         wanted = lam * weights + (1 - lam) * weights[torch.from_numpy(partners)]
-        torch.testing.assert_close(mixed.weights, wanted)
+        torch.testing.assert_close(weighed, wanted)
     assert clipped > 20  # boxes at the edge, whose lambda has to be corrected
 
 
@@ -241,3 +243,23 @@ def test_what_comes_in_is_not_written_to_and_layout_is_kept(mix):
     for before, after in zip(kept, (images, classes, weights), strict=True):
         assert torch.equal(before, after)
     assert mixer(mix)(images, classes, 0, 0).weights is None
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_row_weights_weigh_each_rows_own_label(kind):
+    """Check the loss of a mixed, weighted batch against its definition, in which each of the two
+    rows weighs its own label; a row of weight 0 teaches nothing."""
+    mixer = Mixer(Mix(**{kind: 1.0}), "multiclass", 3, 0, 0, 1)
+    rng = torch.Generator().manual_seed(0)
+    images, targets = torch.rand(6, 3, 8, 8, generator=rng), torch.tensor([0, 1, 2, 0, 1, 2])
+    weights = torch.tensor([1.0, 0.0, 2.0, 0.5, 0.0, 1.0])
+    logits = torch.randn(6, 3, generator=rng)
+    plain = mixer(images, targets, 0, 0)
+    mixed = mixer(images, targets, 0, 0, weights)
+    found = (mixed.weights * F.cross_entropy(logits, mixed.targets, reduction="none")).mean()
+    ones = mixer(images, torch.arange(6) % 3, 0, 0, torch.ones(6))
+    torch.testing.assert_close(ones.targets, plain.targets)
+    # Who is mixed with whom: by labels that are all different.
+    shares = Mixer(Mix(**{kind: 1.0}), "multiclass", 6, 0, 0, 1)(images, torch.arange(6), 0, 0)[1]
+    of_label = -F.log_softmax(logits, dim=1)[:, targets]  # (6, 6): row i, label of row k
+    torch.testing.assert_close(found, (shares * weights * of_label).sum(1).mean())

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config.times import duration, parse_budget
 from pipeline.errors import PodiumError
 from pipeline.training import planner
-from pipeline.training.planner import Cost, Plan, duration, parse_budget
+from pipeline.training.planner import Cost, Plan
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,22 @@ def test_what_is_chosen_fits(budget, pairs):
     assert plan.beyond == pytest.approx(plan.total - spent, abs=1e-6 * max(1, plan.total))
 
 
+def test_what_is_done_once_is_counted_once():
+    """Check that the pass over the pictures is charged with the first fold alone."""
+    cost = Cost(Named("frozen"), 10, (0, 1, 2), once=100)
+    assert cost.seconds == 130
+    assert [Plan(b, (cost,)).chosen for b in (99, 105, 115, 130)] == [
+        [()],
+        [()],
+        [(0,)],
+        [(0, 1, 2)],
+    ]
+    assert [Plan(b, (cost,)).beyond for b in (105, 115, 130)] == [130, 20, 0]
+
+
 def test_a_budget_trains_what_fits(project, train_tiny, monkeypatch):
     """Check that folds beyond the budget are left for later, and that the table is said."""
-    monkeypatch.setattr(planner, "measured", lambda run, number: 10.0)
+    monkeypatch.setattr(planner, "measured", lambda run, number: (10.0, 0.0))
     said: list[str] = []
     run = train_tiny(project, budget=25, say=said.append).run
     assert run.finished_folds() == [0, 1]
@@ -96,7 +110,7 @@ def test_a_budget_trains_what_fits(project, train_tiny, monkeypatch):
 
 def test_who_says_yes_gets_all_of_it(project, train_tiny, monkeypatch):
     """Check that the question names the time beyond the budget, and that yes trains it all."""
-    monkeypatch.setattr(planner, "measured", lambda run, number: 100.0)
+    monkeypatch.setattr(planner, "measured", lambda run, number: (100.0, 0.0))
     asked: list[str] = []
     run = train_tiny(project, budget=150, ask=lambda q: asked.append(q) or True).run
     assert run.finished_folds() == [0, 1, 2]
@@ -108,13 +122,14 @@ def test_measuring_leaves_nothing_behind(project, train_tiny, snapshot, monkeypa
     monkeypatch.setattr(planner, "LEAST_SECONDS", 0.05)
     run = train_tiny(project, only=(0,)).run
     before = snapshot(project.root)
-    assert 0 < planner.measured(run, 1) < 60
+    seconds, once = planner.measured(run, 1)
+    assert 0 < seconds < 60 and once == 0
     assert snapshot(project.root) == before
 
 
 def test_nothing_fits(project, podium, snapshot, monkeypatch):
     """Check that a budget too small for a fold trains nothing and says so."""
-    monkeypatch.setattr(planner, "measured", lambda run, number: 1e6)
+    monkeypatch.setattr(planner, "measured", lambda run, number: (1e6, 0.0))
     arguments = ["train", "--comp", "kinds", "--recipe", "tiny", "--arch", "lenet"]
     result = podium(project.root, *arguments, "--budget", "1h")
     assert result.status == 0 and "nothing fits" in result.out

@@ -11,13 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
+from safetensors.torch import load_file
 
 from pipeline.artifacts.predictions import Predictions
+from pipeline.config.learning import Runtime
+from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.images.batches import Batches
 from pipeline.training import processes
 from pipeline.training.job import Lessons
+from pipeline.training.learning.world import World
 from pipeline.training.run import Run
+from pipeline.training.session import FoldSession
 from pipeline.training.spec import load_spec, save_spec
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +121,52 @@ def test_two_processes_learn_what_one_does(comp, project, train_tiny):
     assert record["processes"] == 2 and record["epochs"] == 2
     left = {path.name for path in two.fold_folder(0).iterdir()}
     assert left == {"fold.json", "history.csv", "model.safetensors", "test.npz", "valid.npz"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ema", "swa", "schedule-free"])
+def test_what_is_saved_is_what_answered(kind, project, train_tiny):
+    """Check that with batch norm, whose statistics each process takes of its own rows, the saved
+    network gives the test answers that are saved beside it."""
+    options = {
+        "ema": TWO,
+        "swa": f"{TWO} training.ema=0 training.swa=1",
+        "schedule-free": f"{TWO} training.ema=0 optimizer.name=schedule-free "
+        "schedule.name=constant",
+    }[kind]
+    run = train_tiny(project, only=(0,), arch="resnet10t", overrides=f"image.size=32 {options}").run
+    job = run.jobs([0])[0][0]
+    alone = job.recipe.model_copy(update={"runtime": Runtime(device="cpu", threads=1)})
+    session = FoldSession(replace(job, recipe=alone))
+    session.learner.average = None
+    session.learner.model.load_state_dict(load_file(run.fold_folder(0) / "model.safetensors"))
+    saved = Predictions.load(run.fold_folder(0) / "test.npz")
+    np.testing.assert_allclose(session.predict("test")[0], saved.logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("arch", ["densenet121", "tf_efficientnet_lite0", "resnet10t"])
+def test_shared_statistics_change_no_answer(arch):
+    """Check that making batch norm shared leaves activations where timm fuses them with it."""
+    model = timm.create_model(arch, num_classes=3).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        before = model(images)
+        after = World(0, 2).with_shared_statistics(model).eval()(images)
+    torch.testing.assert_close(after, before)
+
+
+def test_own_devices(monkeypatch):
+    """Check that a process takes a GPU of its own where the recipe lets it, and the CPU if the
+    recipe says so."""
+    taken = []
+    monkeypatch.setattr(processes.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(processes.torch.cuda, "set_device", taken.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    found = {
+        device: processes.on_own_device(Recipe(runtime=Runtime(device=device))).runtime.device
+        for device in ("auto", "cuda", "cpu")
+    }
+    assert found == {"auto": "cuda:1", "cuda": "cuda:1", "cpu": "cpu"} and taken == [1, 1]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pipeline.errors import PodiumError
 from pipeline.training import fold, session
 from pipeline.training.learning import loop, watch
 from pipeline.training.learning.watch import best_epoch, check_room, collapsed, stop_reason
+from pipeline.training.scores import Scores
 
 Usage = namedtuple("Usage", "total used free")
 MIXED = np.array([0, 1, 1])
@@ -18,7 +19,8 @@ MIXED = np.array([0, 1, 1])
 
 def lines(scores, same=0):
     """History of epochs with these scores."""
-    return [{"valid_score": s, "valid_loss": 1.0, "one_answer": same} for s in scores]
+    common = {"valid_loss": 1.0, "train_loss": 1.0, "one_answer": same}
+    return [{"valid_score": score, **common} for score in scores]
 
 
 def record_of(run) -> dict:
@@ -38,8 +40,10 @@ def record_of(run) -> dict:
 )
 def test_collapse(same, epochs, expected):
     """Check that a quarter of the epochs with one answer, at least three, are a collapse."""
-    history = [{"one_answer": value} for value in same]
+    history = [{"one_answer": value, "train_loss": 0.7} for value in same]
     assert collapsed(history, epochs, MIXED) is expected
+    falling = [line | {"train_loss": 0.9**k} for k, line in enumerate(history)]
+    assert not collapsed(falling, epochs, MIXED)  # something is being learnt
     assert not collapsed(history, epochs, np.array([1, 1, 1]))  # one answer is right
 
 
@@ -87,6 +91,16 @@ def test_a_stopped_fold_stays_stopped_after_a_kill(project, train_tiny, dying, k
     assert record_of(run)["resumed_at_epoch"] == 3 and record_of(run)["epochs"] == 3
     weights = "fold-0/model.safetensors"
     assert artefacts(run.folder)[weights] == artefacts(whole.folder)[weights]
+
+
+def test_rare_labels_that_nobody_gets_are_no_collapse(whole_sets):
+    """Check that several labels count as answered alike by their probabilities alone, and that a
+    constant network is one answer in both tasks."""
+    scores = Scores(whole_sets.run.jobs([0])[0][0])
+    spread = np.random.default_rng(0).normal(-4, 0.5, (20, 3)).astype(np.float32)
+    assert scores.one_answer(spread) == 0
+    assert scores.one_answer(np.full((20, 3), -4.0, np.float32)) == 1
+    assert scores.one_answer(spread[:0]) == 0
 
 
 def test_a_collapsed_fold_is_stopped_and_flagged(project, train_tiny, monkeypatch):

@@ -1,6 +1,7 @@
 """What training changes: a model, its average, the optimiser, and how far they have come."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -61,11 +62,34 @@ class Learner:
         unfrozen."""
         self.forward = self.world.together(self.model)
 
-    def share(self, batches: Sampler, number: int, rows: int) -> float:
-        """Return by what to multiply the mean loss of this process's `rows` of a batch."""
+    def rows_everywhere(self, batches: Sampler, number: int, rows: int) -> int:
+        """Return how many rows a batch, of which `rows` are this process's, has in all of them."""
         if self.world.is_alone or not isinstance(batches, Batches):
-            return 1.0
-        return rows * self.world.size / batches.size(number)
+            return rows
+        return batches.size(number)
+
+    def parts(self, rows: int) -> int:
+        """Return in how many nearly equal parts to pass `rows` images, the same number in every
+        process; batch norm is undefined on a part of one image."""
+        wanted = -(-rows // min(rows, self.micro_batch or rows))
+        least = 2 if self.has_batch_norm else 1
+        return max(1, min(wanted, (rows if self.world.is_alone else rows - 1) // least))
+
+    @cached_property
+    def has_batch_norm(self) -> bool:
+        """Whether batch norm takes statistics of what is passed."""
+        return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.model.modules())
+
+    def descend(self) -> None:
+        """Take the optimiser's step along the gradients that are there."""
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.step += 1
+        if self.average is not None:
+            self.average.update(self.model, self.step)
 
     def halve(self, rows: int, said: str) -> None:
         """Pass batches in smaller parts from now on, because memory did not suffice for `rows`."""
@@ -78,6 +102,11 @@ class Learner:
             )
         if size == 1:
             raise PodiumError(f"training: out of memory with a single image; try {remedy}")
+        if self.has_batch_norm and size <= 3:
+            raise PodiumError(
+                f"training: out of memory with {size} images, and batch norm needs two; try "
+                f"{remedy}"
+            )
         self.micro_batch = -(-size // 2)
         short = said.splitlines()[0][:100]
         self.events.append(

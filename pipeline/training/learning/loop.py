@@ -15,7 +15,7 @@ from pipeline.training.device import Setup
 from pipeline.training.learning.learner import Learner
 from pipeline.training.learning.memory import is_out_of_memory
 from pipeline.training.learning.schedules import apply_rates
-from pipeline.training.learning.watch import LOOK_EVERY, check_loss
+from pipeline.training.learning.watch import LOOK_EVERY, check_finite
 from pipeline.training.networks.depth import train_mode
 from pipeline.training.networks.outputs import exported
 
@@ -80,13 +80,13 @@ def train_epoch(
         pixels = normalise(images)
         if learner.mixer is not None:
             pixels, wanted, weighing = learner.mixer(pixels, wanted, epoch, number, weighing)
-        share = learner.share(batches.batch_sampler, number, len(batch_rows))
-        loss, output = train_step(learner, pixels, wanted, weighing, share)
+        everywhere = learner.rows_everywhere(batches.batch_sampler, number, len(batch_rows))
+        loss, output = train_step(learner, pixels, wanted, weighing, everywhere)
         losses.append(loss.detach() * len(batch_rows))
         rows.append(batch_rows)
         logits.append(exported(learner.model, output.detach()))
         if number % LOOK_EVERY == LOOK_EVERY - 1:
-            check_loss(loss.item(), lr, learner.rates.peak)
+            check_finite(loss.item(), lr, learner.rates.peak)
     if learner.average is not None:
         learner.average.after_epoch(learner.model, epoch)
     mine = (
@@ -96,7 +96,7 @@ def train_epoch(
     )
     total, seen, values = zip(*learner.world.gathered(mine), strict=True)
     mean = sum(total) / sum(map(len, seen))
-    check_loss(mean, lr, learner.rates.peak)
+    check_finite(mean, lr, learner.rates.peak)
     joined = np.concatenate(seen), np.concatenate(values)
     return Epoch(mean, lr, *joined, time.perf_counter() - started)
 
@@ -106,53 +106,63 @@ def train_step(
     images: torch.Tensor,
     targets: torch.Tensor,
     weights: torch.Tensor | None = None,
-    share: float = 1.0,
+    everywhere: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Take one optimiser step; return the batch's loss () and outputs (b, c) on the device.
 
     Where memory does not suffice, the batch is passed in halves, quarters and so on, whose
-    gradients are added up; the learner keeps to that. `share`: what the mean loss of this process's
-    rows is multiplied by, so that the mean over processes is that of the whole batch.
+    gradients are added up; the learner keeps to that. `everywhere`: how many rows the batch has in
+    all processes together, if there are several.
     """
     while True:
         try:
-            return _step(learner, images, targets, weights, share)
+            found = _gradients(learner, images, targets, weights, everywhere or len(images))
+            break
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             said = str(error)
         learner.halve(len(images), said)  # outside the handler, which keeps the tensors alive
+    try:
+        learner.descend()
+    except RuntimeError as error:  # half a step cannot be taken back
+        if not is_out_of_memory(error):
+            raise
+        raise PodiumError(
+            "training: out of memory in the optimiser, whose state is as large as the network; try "
+            "another ARCH, optimizer.name=sgd, or a smaller runtime.micro_batch"
+        ) from None
+    return found
 
 
-def _step(
+def _gradients(
     learner: Learner,
     images: torch.Tensor,
     targets: torch.Tensor,
     weights: torch.Tensor | None,
-    share: float,
+    everywhere: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add up the gradients of a batch's mean loss; return the loss () and the outputs (b, c).
+
+    The gradients of several processes are averaged, and so each is the sum over its own rows times
+    the number of processes, divided by the rows of all.
+    """
     learner.optimizer.zero_grad(set_to_none=True)
-    total, size = len(images), learner.micro_batch or len(images)
-    losses, outputs = [], []
-    for start in range(0, total, size):
-        part = slice(start, start + size)
-        with learner.world.quiet(learner.forward, more=start + size < total):
+    total, size = len(images), learner.world.size
+    parts = learner.parts(-(-everywhere // size))
+    losses, outputs, start = [], [], 0
+    for number, pixels in enumerate(torch.tensor_split(images, parts)):
+        part = slice(start, start + len(pixels))
+        start = part.stop
+        with learner.world.quiet(learner.forward, more=number + 1 < parts):
             with learner.setup.autocast():
-                output = learner.forward(images[part])
+                output = learner.forward(pixels)
             output = output.float()
             loss = learner.loss(output, targets[part], None if weights is None else weights[part])
-            portion = share * len(output) / total
+            portion = len(pixels) * size / everywhere
             learner.scaler.scale(loss if portion == 1 else loss * portion).backward()
-        losses.append(loss.detach() * (len(output) / total))
+        losses.append(loss.detach() * (len(pixels) / total))
         outputs.append(output.detach())
-    if learner.clip_norm is not None:
-        learner.scaler.unscale_(learner.optimizer)
-        nn.utils.clip_grad_norm_(learner.model.parameters(), learner.clip_norm)
-    learner.scaler.step(learner.optimizer)
-    learner.scaler.update()
-    learner.step += 1
-    if learner.average is not None:
-        learner.average.update(learner.model, learner.step)
     return torch.stack(losses).sum(), torch.cat(outputs)
 
 

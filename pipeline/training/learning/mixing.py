@@ -57,13 +57,15 @@ class Mixer:
             Classes, or the 0/1 labels or probabilities of each.
         epoch, number : int
         weights : torch.Tensor of shape (b,), float, optional
-            Of the rows in the loss; mixed by the same lambda.
+            Of the rows in the loss; each row's goes with its own label.
 
         Returns
         -------
         Mixed
             ``lam * own + (1 - lam) * partner's`` of targets and weights; images likewise (mixup),
             or with a box of the partner's pixels, of which ``1 - lam`` is the true area (cutmix).
+            With weights, the targets are such means weighed by them, so that the loss is the sum of
+            ``lam * w_own * loss(y_own)`` and the partner's.
         """
         mix, untouched = self._mix, Mixed(images, targets, weights)
         if not mix.is_on or epoch / self._epochs >= mix.until:
@@ -81,10 +83,12 @@ class Mixer:
         else:
             mixed = torch.lerp(images[partner], images, lam)
         soft = self._soft(targets)
-        mixed_targets = torch.lerp(soft[partner], soft, lam)
-        if weights is not None:
-            weights = torch.lerp(weights[partner], weights, lam)
-        return Mixed(mixed, mixed_targets, weights)
+        if weights is None:
+            return Mixed(mixed, torch.lerp(soft[partner], soft, lam), None)
+        own, other = (lam * weights)[:, None], ((1 - lam) * weights[partner])[:, None]
+        both = own + other
+        shares = (own * soft + other * soft[partner]) / both.clamp(min=torch.finfo(both.dtype).tiny)
+        return Mixed(mixed, torch.where(both > 0, shares, soft), both[:, 0])
 
     def _soft(self, targets: torch.Tensor) -> torch.Tensor:
         """Return targets as floats (b, c)."""

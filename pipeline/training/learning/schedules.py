@@ -271,13 +271,16 @@ def _half_cosine(share: float) -> float:
 
 def _borders(schedule: Schedule, steps: int, growth: float) -> np.ndarray:
     """Return where each cycle begins, and the end (cycles + 1,), in whole steps."""
-    lengths = np.cumsum(growth ** np.arange(schedule.cycles, dtype=np.float64))
+    too_short = PodiumError(
+        f"schedule.cycles: {schedule.cycles} cycles need 2 steps each at least, and there are "
+        f"{steps} after the warm-up; set fewer, or train on more rows or epochs"
+    )
+    if schedule.cycles > max(1, steps // 2):  # before powers of the growth overflow
+        raise too_short
+    lengths = np.cumsum(growth ** np.arange(1 - schedule.cycles, 1, dtype=np.float64))
     borders = np.array([0, *np.rint(steps * lengths / lengths[-1])], np.int64)
     if schedule.cycles > 1 and np.diff(borders).min() < 2:
-        raise PodiumError(
-            f"schedule.cycles: {schedule.cycles} cycles need 2 steps each at least, and there are "
-            f"{steps} after the warm-up; set fewer, or train on more rows or epochs"
-        )
+        raise too_short
     return borders
 
 

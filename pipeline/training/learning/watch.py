@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.errors import PodiumError
 
 LEAST_COLLAPSED = 3  # epochs; a warm-up and a young average answer one class for a while
+FALLING = 0.98  # of the loss so many epochs before: below it something is being learnt
 ROOM = 1.1  # of the bytes about to be written that must be free
 LOOK_EVERY = 50  # steps between looks at the loss, each of which waits for the device
 
@@ -28,11 +29,13 @@ class Stop:
 
 def collapsed(history: Sequence[Line], epochs: int, labels: np.ndarray) -> bool:
     """Whether a network has answered all validated rows alike for a quarter of the epochs, and at
-    least three, though their `labels` differ."""
+    least three, though their `labels` differ and its training loss has stopped falling."""
     last = max(LEAST_COLLAPSED, math.ceil(epochs / 4))
     same = [line["one_answer"] for line in history[-last:]]
+    if len(same) < last or history[-1]["train_loss"] < FALLING * history[-last]["train_loss"]:
+        return False
     varied = len(labels) > 1 and bool((labels != labels[0]).any())
-    return varied and len(same) == last and all(same)
+    return varied and all(same)
 
 
 def stop_reason(
@@ -67,7 +70,7 @@ def best_epoch(history: Sequence[Line], sign: int) -> int:
     return int(np.argmax([sign * score for score in scores]))
 
 
-def check_loss(loss: float, lr: float, base: float) -> None:
+def check_finite(loss: float, lr: float, base: float) -> None:
     """Refuse to go on from a loss that is not a number."""
     if math.isfinite(loss):
         return

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch.distributed as dist
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -38,7 +39,8 @@ class World:
 
     def with_shared_statistics(self, model: nn.Module) -> nn.Module:
         """Let batch norm see the batch of all processes (SyncBatchNorm), on GPUs."""
-        return model if self.is_alone else nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        # timm's own conversion: torch's drops the activation that timm fuses with the norm.
+        return model if self.is_alone else convert_sync_batchnorm(model)
 
     def quiet(self, model: nn.Module, *, more: bool) -> contextlib.AbstractContextManager:
         """Leave gradients unshared as long as `more` of them will be added before the step."""

@@ -47,8 +47,11 @@ def stages(model: nn.Module) -> list[list[str]]:
 
 def freeze(model: nn.Module, what: str | int) -> None:
     """Freeze `backbone`, all stages but the head; a number of stages from the input; or `none`."""
+    model.requires_grad_(True)
+    if what == "none":
+        return
     groups = stages(model)
-    count = {"none": 0, "backbone": len(groups) - 1}.get(what, what)
+    count = len(groups) - 1 if what == "backbone" else int(what)
     if count >= len(groups):
         raise PodiumError(
             f"model.freeze: {what}, but the network has {len(groups)} stages, head included; "
