@@ -72,7 +72,8 @@ def idle_keys(recipe: Recipe) -> list[str]:
     for (section, key), used in uses.items():
         value = getattr(getattr(recipe, section), key)
         if not used and value != getattr(getattr(default, section), key):
-            found.append(f"{section}.{key}={value} does nothing here: what it belongs to is off")
+            shown = f"{value:g}" if isinstance(value, float) else value
+            found.append(f"{section}.{key}={shown} does nothing here: what it belongs to is off")
     crop = recipe.image.crop
     used_by = {"sides": ("top", "bottom", "left", "right"), "centre": ("width", "height")}
     idle = [k for kind, keys in used_by.items() if kind != crop.kind for k in keys]
