@@ -154,11 +154,22 @@ def load_recipe(
     return parse(Recipe, layers, "SET" if overrides else "the recipe with LIMIT and SEED")
 
 
-def replaced_keys(project: Project, name: str, competition: dict[str, Any]) -> list[str]:
-    """Return 'key: old -> new' for what a recipe's file sets and `competition` sets otherwise."""
+def replaced_keys(
+    project: Project, name: str, competition: dict[str, Any], overrides: str
+) -> list[str]:
+    """Return 'key: old -> new' for what a recipe's file sets and `competition` sets otherwise, but
+    for what SET sets anyhow."""
     content = read_yaml(project.recipe(name), "name another RECIPE")
-    both = merged(content, competition)
-    return [line for line in differing(content, both) if ": None -> " not in line]
+    asked = parse_overrides(overrides)
+    found = []
+    for line in differing(content, merged(content, competition)):
+        *sections, key = line.partition(":")[0].split(".")
+        place = asked
+        for section in sections:
+            place = place.get(section) or {}
+        if ": None -> " not in line and key not in place:
+            found.append(line)
+    return found
 
 
 def run_name(recipe_name: str, recipe: Recipe, overrides: str, name: str = "") -> str:

@@ -32,6 +32,7 @@ class Session(Protocol):
 
     scores: Scores
     history: list[dict[str, Any]]
+    passed: float  # seconds that were spent before the epochs, on features of training pictures
 
     def train(self) -> None:
         """Do what is missing."""
@@ -81,7 +82,8 @@ def finish(job: FoldJob, session: Session, world: World = ALONE) -> dict[str, An
         # safetensors makes files for their owner alone; `save` gives the usual rights.
         content = save(weights, note)
         write_with(job.folder / "model.safetensors", lambda path: path.write_bytes(content))
-    seconds = sum(line["seconds"] for line in session.history) + time.perf_counter() - started
+    epochs = sum(line["seconds"] for line in session.history)
+    seconds = session.passed + epochs + time.perf_counter() - started
     parts = {part: len(rows) for part, rows in job.parts.items()}
     taught = {} if job.lessons is None else {"taught": len(job.lessons.rows)}
     record = {

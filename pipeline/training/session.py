@@ -45,7 +45,7 @@ class FoldSession:
 
     def __init__(self, job: FoldJob, world: World = ALONE) -> None:
         self.job, self.world, recipe = job, world, job.recipe
-        self.scores = Scores(job)
+        self.scores, self.passed = Scores(job), 0.0
         torch.manual_seed(_seed(recipe.training.seed, job.fold, -1))
         self.learner, self.batches = self._learner()
         self.setup = self.learner.setup

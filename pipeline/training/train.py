@@ -73,7 +73,7 @@ def _within_budget(
 
 def _overridden(data: CompetitionData, request: TrainRequest) -> list[str]:
     """Say what of a recipe but the baseline the competition's YAML replaces."""
-    asked = request.recipe, data.competition.recipe_overrides()
+    asked = request.recipe, data.competition.recipe_overrides(), request.overrides
     found = [] if request.recipe == "baseline" else replaced_keys(data.project, *asked)
     if not found:
         return []

@@ -85,8 +85,9 @@ def test_what_the_competition_replaces_is_said(tiny, podium):
     tiny.folds()
     result = podium(tiny.root, *TRAIN, "--recipe", "mine", "--only", "0")
     assert "tiny.yaml goes before RECIPE=mine: optimizer.lr: 0.003 -> 0.01" in result.out
-    result = podium(tiny.root, *TRAIN, "--only", "0")
-    assert "goes before" not in result.out
+    for other in (("--recipe", "baseline"), ("--recipe", "mine", "--set", "optimizer.lr=0.02")):
+        result = podium(tiny.root, *TRAIN, "--only", "0", *other)
+        assert result.status == 0 and "goes before" not in result.out
 
 
 def test_idle_keys_are_warned_about(tiny, podium):

@@ -238,6 +238,7 @@ class FeatureSession(FoldSession):
             rows = rows[rows < len(job.data.train)]
         for number in range(1, job.recipe.features.views):
             views.append(self.frozen.features(augmented(job, number), rows))
+        self.passed = self.frozen.seconds
         return views
 
     def _seen(
