@@ -112,8 +112,6 @@ def parse_overrides(text: str) -> dict[str, Any]:
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
                 raise PodiumError(f"SET: {section!r} of {key!r} was already given a value")
-        if last in place:
-            raise PodiumError(f"SET: {key!r} is given twice; drop one of the two")
         place[last] = parsed
     return nested
 

@@ -102,7 +102,7 @@ def why_unusable(record: dict[str, Any], data: CompetitionData, folds: Folds) ->
         there = [job for job in jobs if (folder / f"fold-{job}" / FOLD_RECORD).exists()]
         missing = [job for job in jobs if str(job) not in joined and job not in there]
         if not missing:
-            return "not joined yet; make train it again, which is quick"
+            return "not finished: its folds are not joined yet; make train it again"
         return f"not finished, missing folds: {', '.join(map(str, missing))}"
     return ""
 

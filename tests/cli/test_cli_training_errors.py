@@ -36,7 +36,6 @@ FIND = ("lr-find", "--comp", "tiny", "--arch", "lenet")
         ((*TRAIN, "--set", "image.crop.kind=sides image.crop.top=16"), "leaves nothing"),
         ((*TRAIN, "--set", "model.freeze=backbone model.unfreeze_after=1"), "nothing would be"),
         ((*TRAIN, "--set", "model.freeze=7"), "model.freeze: 7, but the network has"),
-        ((*TRAIN, "--set", "image.size=32 image.size=40"), "'image.size' is given twice"),
         ((*TRAIN, "--seed", "-1"), "SEED: -1: must be different whole numbers from 0"),
         ((*TRAIN, "--seed", "0 0"), "SEED: 0 0: must be different whole numbers from 0"),
         (("train", "--comp", "tiny", "--recipe", "nosuch"), "no experiments/recipes/nosuch.yaml"),

@@ -147,7 +147,7 @@ def test_nothing_else_is_written(tiny, snapshot):
         "optimizer.name=schedule-free schedule.name=constant training.ema=0",
         "schedule.name=one-cycle schedule.momentum=[0.8,0.9]",
         "mix.mixup=0.4 mix.until=0.5 augment.first_size=14",
-        "model.freeze=backbone model.unfreeze_after=1",
+        "model.freeze=backbone model.unfreeze_after=1 training.epochs=2",
     ],
 )
 def test_every_recipe_is_tested(tiny, overrides):

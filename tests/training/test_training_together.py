@@ -221,7 +221,7 @@ def _at_work(root: Path) -> list[str]:
     [
         ("runtime.processes=5", "runtime.processes: 5 for batches of 8; each needs two rows"),
         (f"{TWO} runtime.sync_batch_norm=true", "torch shares batch norm between GPUs alone"),
-        (f"{TWO} runtime.device=cuda", "there are 0 GPUs; one process a GPU"),
+        (f"{TWO} runtime.device=cuda", "runtime.device: 'cuda' cannot be used here"),
     ],
 )
 def test_what_several_processes_cannot_do(project, train_tiny, overrides, said):
