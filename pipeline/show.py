@@ -6,25 +6,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pipeline.artifacts.columns import table
+
 
 def say(sentence: str) -> None:
     """Print a line above any progress bars."""
     tqdm.write(sentence)
-
-
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align text in columns: the first to the left, the others to the right."""
-    lines = [list(headers), *(list(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
-    rule = ["-" * width for width in widths]
-    shown = [lines[0], rule, *lines[1:]]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in shown
-    )
 
 
 def parts(found: Sequence[str | tuple[Sequence[str], Sequence[Sequence[str]]]]) -> str:

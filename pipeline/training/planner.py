@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from pipeline.artifacts.columns import table
 from pipeline.config.times import duration
 from pipeline.images.augment import Augmenter, Evaluator
 from pipeline.images.batches import Batches, Images, View, loader
@@ -75,19 +76,12 @@ class Plan:
 
     def table(self) -> str:
         """Return a line per run: name, time of a fold, folds left, time of these, what fits."""
-        lines = [["run", "a fold", "folds left", "together", f"fits {duration(self.budget)}"]]
+        lines = []
         for cost, chosen in zip(self.costs, self.chosen, strict=True):
             fits = "all" if len(chosen) == len(cost.left) else f"{len(chosen)} of {len(cost.left)}"
             times = duration(cost.fold_seconds), str(len(cost.left)), duration(cost.seconds)
             lines.append([cost.run.name, *times, fits if cost.left else "finished"])
-        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in lines
-        )
+        return table(["run", "a fold", "left", "together", f"fits {duration(self.budget)}"], lines)
 
 
 def plan(runs: Sequence[tuple[Run, Sequence[int]]], budget: float, *, fresh: bool = False) -> Plan:
