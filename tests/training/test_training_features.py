@@ -49,14 +49,14 @@ def the_job(project, train_tiny, comp="kinds", overrides=ON, fold=0):
 @contextlib.contextmanager
 def counted(monkeypatch):
     """Count the batches that pass through a backbone."""
-    calls, original = [], backbone._features
+    calls, original = [], backbone.answers
 
     def counting(*arguments):
         calls.append(len(arguments[1]))
         return original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(backbone, "_features", counting)
+        patch.setattr(backbone, "answers", counting)
         yield calls
 
 
@@ -180,7 +180,7 @@ def test_killed_pass_is_gone_on_from(
     values = (project.cache / frozen_files(project)[0]).read_bytes()
     (project.cache / frozen_files(project)[0]).unlink()
     monkeypatch.setattr(backbone, "KEEP_SECONDS", 0.0)
-    with dying(backbone, "_features", call), pytest.raises(killed):
+    with dying(backbone, "answers", call), pytest.raises(killed):
         train_tiny(project, overrides=ON, fresh=True)
     assert not frozen_files(project)
     with counted(monkeypatch) as calls:
@@ -467,7 +467,7 @@ def test_what_is_off_is_not_refused(project):
 def test_numbers_that_are_not_finite_are_refused(project, train_tiny, monkeypatch):
     """Check that features of NaN stop the pass in one line and leave no file."""
     bad = torch.full((45, 84), torch.nan)
-    monkeypatch.setattr(backbone, "_features", lambda _, images, __: bad[: len(images)])
+    monkeypatch.setattr(backbone, "answers", lambda _, images, __: bad[: len(images)])
     with pytest.raises(PodiumError, match="not finite; set runtime"):
         train_tiny(project, overrides=ON)
     assert not frozen_files(project)
@@ -484,5 +484,5 @@ def test_out_of_memory_passes_halves(project, train_tiny, monkeypatch):
             raise torch.OutOfMemoryError("out of memory")
         return whole(some)
 
-    found = backbone._features(small, images, session.setup)
+    found = backbone.answers(small, images, session.setup)
     torch.testing.assert_close(found, whole(images))

@@ -29,8 +29,7 @@ from pipeline.images.batches import Batches, Images, View, loader
 from pipeline.images.views import View as Turned
 from pipeline.training.device import Setup
 from pipeline.training.job import FoldJob
-from pipeline.training.learning.loop import Normalise
-from pipeline.training.learning.memory import is_out_of_memory
+from pipeline.training.learning.loop import Normalise, answers
 from pipeline.training.learning.watch import check_room
 from pipeline.training.networks.origin import normalisation
 
@@ -167,25 +166,13 @@ def passed(
     backbone.eval()
     for images, _ in batches:
         with torch.inference_mode():
-            features = _features(backbone, normalise(images), setup).cpu().numpy()
+            features = answers(backbone, normalise(images), setup).cpu().numpy()
         if not np.isfinite(features).all():
             raise PodiumError(
                 f"features: the backbone answers in {setup.precision} with numbers that are not "
                 "finite; set runtime.precision=float32, or take another ARCH"
             )
         yield features
-
-
-def _features(backbone: nn.Module, images: torch.Tensor, setup: Setup) -> torch.Tensor:
-    """Return features (b, d); a batch for which memory does not suffice is passed in halves."""
-    try:
-        with setup.autocast():
-            return backbone(images).float()
-    except RuntimeError as error:
-        if not is_out_of_memory(error) or len(images) < 2:
-            raise
-    parts = images.tensor_split(2)
-    return torch.cat([_features(backbone, part, setup) for part in parts])
 
 
 def weights_hash(backbone: nn.Module, head: nn.Module) -> str:

@@ -174,7 +174,7 @@ def predict(
     model.eval()
     outputs = []
     for images, _ in tqdm(batches, what, disable=None, leave=False):
-        outputs.append(_answers(model, normalise(images), setup))
+        outputs.append(answers(model, normalise(images), setup))
     logits = torch.cat(outputs).cpu().numpy()
     if not np.isfinite(logits).all():
         raise PodiumError(
@@ -184,7 +184,7 @@ def predict(
     return logits
 
 
-def _answers(model: nn.Module, images: torch.Tensor, setup: Setup) -> torch.Tensor:
+def answers(model: nn.Module, images: torch.Tensor, setup: Setup) -> torch.Tensor:
     """Return outputs (b, c); a batch for which memory does not suffice is passed in halves."""
     try:
         with setup.autocast():
@@ -193,4 +193,4 @@ def _answers(model: nn.Module, images: torch.Tensor, setup: Setup) -> torch.Tens
         if not is_out_of_memory(error) or len(images) < 2:
             raise
     half = len(images) // 2
-    return torch.cat([_answers(model, part, setup) for part in (images[:half], images[half:])])
+    return torch.cat([answers(model, part, setup) for part in (images[:half], images[half:])])
