@@ -30,7 +30,7 @@ from pipeline.training.learning.world import ALONE, World
 from pipeline.training.networks.depth import freeze, param_groups, unfreeze
 from pipeline.training.networks.origin import normalisation
 from pipeline.training.networks.outputs import raw, set_prior, with_outputs
-from pipeline.training.networks.zoo import build_model
+from pipeline.training.networks.zoo import build_model, parameter_count
 from pipeline.training.scores import Scores
 
 STATISTICS_BATCHES = 100  # that batch norm's statistics are measured on, where they must be anew
@@ -248,7 +248,7 @@ class FoldSession:
             if self.stop is None
             else {"kind": self.stop.kind, "said": self.stop.said},
             "resumed_at_epoch": self.resumed_at,
-            "parameters": sum(p.numel() for p in self.learner.model.parameters()),
+            "parameters": parameter_count(self.learner.model),
             "micro_batch": self.learner.micro_batch,
             "events": self.learner.events,
             "processes": self.world.size,

@@ -211,5 +211,5 @@ def has_depthwise_batch_norm(model: nn.Module) -> bool:
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    """Return the number of parameters, frozen ones included."""
+    return sum(p.numel() for p in model.parameters())
