@@ -1,17 +1,23 @@
 """A threshold per class, fitted exactly by sorting: positive where `p >= t`, in float64.
 
-Macro-F and weighted F fall apart into one search per class. Micro-F does not, as all classes share
-one ratio, but a parametric search solves it jointly. Samples F and subset accuracy tie the classes
+Macro-F and weighted F fall apart into one search per class, and so does the mean of Matthews
+correlations. Micro-F does not, as all classes share one ratio, but a parametric search solves it
+jointly. Jaccard's index rises with F1 wherever both are taken of the same counts, so per class and
+micro it has the thresholds of F1. Samples F, samples Jaccard and subset accuracy tie the classes
 of a row together; there, coordinate ascent finds a local optimum.
 """
 
+from fractions import Fraction
+from functools import partial
+
 import numpy as np
 
-from pipeline.decisions.cuts import TIE, Cuts
-from pipeline.decisions.sweep import row_values, sweep
+from pipeline.decisions.cuts import TIE, Cuts, Hits, Hull, by_class
+from pipeline.decisions.sweep import part_values, sweep
 from pipeline.errors import PodiumError
 from pipeline.metrics.checks import check_pair
-from pipeline.metrics.f_beta import MultilabelFBeta, f_beta
+from pipeline.metrics.f_beta import LabelAverage, f_beta
+from pipeline.metrics.matthews import MultilabelMatthews, matthews
 from pipeline.metrics.metric import Metric
 
 MAX_SWEEPS = 10
@@ -19,11 +25,14 @@ MAX_SWEEPS = 10
 
 def per_class_thresholds(metric: Metric, y: np.ndarray, probs: np.ndarray) -> np.ndarray:
     """Return the thresholds (c,) for a multi-label metric, by the method that suits it."""
-    average = getattr(metric, "average", None)
-    if isinstance(metric, MultilabelFBeta) and average in ("macro", "weighted"):
-        return per_class_f_beta(y, probs, metric.beta)
-    if isinstance(metric, MultilabelFBeta) and average == "micro":
-        return micro_f_beta(y, probs, metric.beta)
+    if isinstance(metric, MultilabelMatthews):
+        return per_class_matthews(y, probs)
+    if isinstance(metric, LabelAverage):
+        beta = getattr(metric, "beta", 1.0)  # Jaccard has the thresholds of F1
+        if metric.average in ("macro", "weighted"):
+            return per_class_f_beta(y, probs, beta)
+        if metric.average == "micro":
+            return micro_f_beta(y, probs, beta)
     return ascend(metric, y, probs)
 
 
@@ -34,13 +43,15 @@ def per_class_f_beta(y: np.ndarray, probs: np.ndarray, beta: float = 1.0) -> np.
     ----------
     y : ndarray of shape (n, c), 0/1
     probs : ndarray of shape (n, c), in [0, 1]
+        Memory-mapped or in memory, in any order; float16 and float32 stay as they are.
     beta : float, positive
 
     Returns
     -------
     ndarray of shape (c,), float64
-        The exact optimum on these rows for macro-F-beta and weighted F-beta; among equal cuts
-        the one closest to 0.5, so a class without positives gets about 0.5.
+        The exact optimum on these rows for macro-F-beta and weighted F-beta, and for beta = 1
+        for macro and weighted Jaccard; among equal cuts the one closest to 0.5, so a class
+        without positives gets about 0.5.
 
     Raises
     ------
@@ -52,15 +63,42 @@ def per_class_f_beta(y: np.ndarray, probs: np.ndarray, beta: float = 1.0) -> np.
     Lipton, Elkan and Naryanaswamy, Optimal thresholding of classifiers to maximize F1 measure,
     ECML 2014.
     """
-    y, probs = check_pair(y, probs, "multilabel")
+    y, probs = check_pair(y, probs, "multilabel", narrow=True)
     _check_beta(beta)
-    thresholds = np.empty(probs.shape[1])
-    for j in range(len(thresholds)):
-        cuts = Cuts.of(probs[:, j])
-        hits = cuts.sums(y[:, j].astype(np.int64))
-        values = f_beta(hits, cuts.counts, hits[-1], beta)
-        thresholds[j] = cuts.thresholds[cuts.best(values)]
-    return thresholds
+
+    def best(keys: np.ndarray) -> float:
+        cuts = Hits.of(keys)
+        return cuts.best(f_beta(cuts.hits, cuts.counts, cuts.hits[0], beta))
+
+    return np.array(by_class(best, y, probs))
+
+
+def per_class_matthews(y: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Return for each class the threshold of its highest Matthews correlation.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n, c), 0/1
+    probs : ndarray of shape (n, c), in [0, 1]
+
+    Returns
+    -------
+    ndarray of shape (c,), float64
+        The exact optimum on these rows of their mean, up to 1e-12; among equal cuts the one
+        closest to 0.5.
+
+    Raises
+    ------
+    PodiumError
+        For shapes that differ, NaN, or values outside [0, 1].
+    """
+    y, probs = check_pair(y, probs, "multilabel", narrow=True)
+
+    def best(keys: np.ndarray) -> float:
+        cuts = Hits.of(keys)
+        return cuts.best(matthews(cuts.hits, cuts.counts, cuts.hits[0], len(keys)), TIE)
+
+    return np.array(by_class(best, y, probs))
 
 
 def micro_f_beta(y: np.ndarray, probs: np.ndarray, beta: float = 1.0) -> np.ndarray:
@@ -68,18 +106,22 @@ def micro_f_beta(y: np.ndarray, probs: np.ndarray, beta: float = 1.0) -> np.ndar
 
     Micro-F-beta is a ratio N/D of sums over classes. Given a ratio r that can be reached, each
     class alone maximises its part of N - r D; the ratio of that answer is at least r, and equal
-    only at the maximum. From the best global threshold the search rises to it in a few rounds.
+    only at the maximum. From predicting everything the search rises to it in a few rounds. The
+    maximum of a part lies on the upper hull of its cuts, so after one sort per class a round costs
+    next to nothing, and all of it is exact, in integers.
 
     Parameters
     ----------
     y : ndarray of shape (n, c), 0/1
     probs : ndarray of shape (n, c), in [0, 1]
+        Memory-mapped or in memory, in any order; float16 and float32 stay as they are.
     beta : float, positive
 
     Returns
     -------
     ndarray of shape (c,), float64
-        Never below the best global threshold on these rows.
+        The exact optimum on these rows, for beta = 1 that of micro-Jaccard too, so never below
+        the best global threshold. Among equal cuts of a class the one closest to 0.5.
 
     Raises
     ------
@@ -90,31 +132,52 @@ def micro_f_beta(y: np.ndarray, probs: np.ndarray, beta: float = 1.0) -> np.ndar
     ----------
     Dinkelbach, On nonlinear fractional programming, Management Science 13 (1967).
     """
-    y, probs = check_pair(y, probs, "multilabel")
+    y, probs = check_pair(y, probs, "multilabel", narrow=True)
     _check_beta(beta)
-    columns = [Cuts.of(probs[:, j]) for j in range(probs.shape[1])]
-    hits = [cuts.sums(y[:, j].astype(np.int64)) for j, cuts in enumerate(columns)]
-    everywhere, score = sweep(MultilabelFBeta("", "multilabel", beta, "micro"), y, probs)
-    thresholds = np.full(probs.shape[1], everywhere)
+    square = Fraction(str(float(beta))) ** 2  # as a person writes beta: 0.1 is 1/10
+    missed, unit = square.as_integer_ratio()
+    positives = int(np.count_nonzero(y))
+    if not positives:
+        return np.array(by_class(_nearest_half, y, probs))
+    hulls = by_class(Hull.of, y, probs)
+    right, bottom = positives, missed * positives + unit * y.size
     while True:
-        best = [
-            cuts.best((1 + beta**2) * hit - score * cuts.counts)
-            for cuts, hit in zip(columns, hits, strict=True)
-        ]
-        right = sum(hit[b] for hit, b in zip(hits, best, strict=True))
-        predicted = sum(cuts.counts[b] for cuts, b in zip(columns, best, strict=True))
-        reached = float(f_beta(right, predicted, y.sum(), beta))
-        if reached >= score:
-            thresholds = np.array(
-                [cuts.thresholds[b] for cuts, b in zip(columns, best, strict=True)]
-            )
-        if reached <= score:
-            return thresholds
-        score = reached
+        values = [_parts(hull.hits, hull.counts, unit * right, bottom) for hull in hulls]
+        best = [int(np.argmax(value)) for value in values]
+        hits = sum(int(hull.hits[b]) for hull, b in zip(hulls, best, strict=True))
+        counts = sum(int(hull.counts[b]) for hull, b in zip(hulls, best, strict=True))
+        reached = missed * positives + unit * counts
+        if hits * bottom <= right * reached:
+            break
+        right, bottom = hits, reached
+    thresholds = np.array([hull.thresholds[b] for hull, b in zip(hulls, best, strict=True)])
+    tied = [j for j, value in enumerate(values) if (value == value.max()).sum() > 1]
+    if tied:  # every cut on an edge of the hull is as good: look at them all
+        nearest = partial(_nearest_equal, price=unit * right, worth=bottom)
+        thresholds[tied] = by_class(nearest, y[:, tied], probs[:, tied])
+    return thresholds
+
+
+def _parts(hits: np.ndarray, counts: np.ndarray, price: int, worth: int) -> np.ndarray:
+    """Return worth * hits - price * counts (m,), exactly: beyond int64 in Python's integers."""
+    if int(counts.max()) * max(price, worth) >= 2**62:
+        hits, counts = hits.astype(object), counts.astype(object)
+    return hits * worth - counts * price
+
+
+def _nearest_equal(keys: np.ndarray, price: int, worth: int) -> float:
+    cuts = Hits.of(keys)
+    values = _parts(cuts.hits, cuts.counts, price, worth)
+    return cuts.best((values == values.max()).astype(np.int8))
+
+
+def _nearest_half(keys: np.ndarray) -> float:
+    cuts = Hits.of(keys)
+    return cuts.best(np.zeros(len(cuts.counts)))
 
 
 def ascend(metric: Metric, y: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    """Return thresholds per class for samples F-beta or subset accuracy: a local optimum.
+    """Return thresholds per class for a metric of rows: a local optimum.
 
     From the best global threshold, one class after the other moves to its best cut while the
     others stay: an exact line search. A move must gain, so the result is never below the global
@@ -124,7 +187,7 @@ def ascend(metric: Metric, y: np.ndarray, probs: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     metric : Metric
-        Multi-label samples F-beta or subset accuracy.
+        Multi-label samples F-beta, samples Jaccard or subset accuracy.
     y : ndarray of shape (n, c), 0/1
     probs : ndarray of shape (n, c), in [0, 1]
 
@@ -132,33 +195,29 @@ def ascend(metric: Metric, y: np.ndarray, probs: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (c,), float64
     """
-    y, probs = check_pair(y, probs, "multilabel")
+    y, probs = check_pair(y, probs, "multilabel", narrow=True)
     everywhere, score = sweep(metric, y, probs)
     thresholds = np.full(probs.shape[1], everywhere)
-    columns = [Cuts.of(probs[:, j]) for j in range(probs.shape[1])]
-    answer = probs >= everywhere
+    answer = probs >= thresholds
+    hits = np.einsum("nc,nc->n", y, answer, dtype=np.int64)
+    counts, positives = answer.sum(1), y.sum(1, dtype=np.int64)
     for _ in range(MAX_SWEEPS):
         before = score
-        for j, cuts in enumerate(columns):
-            values = _line(metric, y, answer, j, cuts)
+        for j, truth in enumerate(y.T):
+            column, mine = np.ascontiguousarray(probs[:, j]), answer[:, j].copy()
+            hits, counts = hits - truth * mine, counts - mine  # of the other classes
+            cuts = Cuts.of(column)
+            negative = part_values(metric, hits, counts, positives, len(thresholds))
+            positive = part_values(metric, hits + truth, counts + 1, positives, len(thresholds))
+            values = (negative.sum() + cuts.sums(positive - negative)) / len(y)
             best = cuts.best(values, TIE)
             if values[best] > score + TIE:
                 thresholds[j], score = cuts.thresholds[best], values[best]
-                answer[:, j] = probs[:, j] >= thresholds[j]
+                mine = answer[:, j] = column >= np.float64(thresholds[j])
+            hits, counts = hits + truth * mine, counts + mine
         if score == before:
             break
     return thresholds
-
-
-def _line(metric: Metric, y: np.ndarray, answer: np.ndarray, j: int, cuts: Cuts) -> np.ndarray:
-    """Return the score of every cut (m,) of class j beside the answers of the other classes."""
-    truth, mine = y[:, j], answer[:, j]
-    hits = np.einsum("nc,nc->n", y, answer, dtype=np.int64) - truth * mine
-    counts = answer.sum(1) - mine
-    positives = y.sum(1, dtype=np.int64)
-    negative = row_values(metric, hits, counts, positives)
-    positive = row_values(metric, hits + truth, counts + 1, positives)
-    return (negative.sum() + cuts.sums(positive - negative)) / len(y)
 
 
 def _check_beta(beta: float) -> None:

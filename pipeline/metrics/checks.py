@@ -5,6 +5,7 @@ import numpy as np
 from pipeline.errors import PodiumError
 
 TASKS = ("multiclass", "multilabel")
+NARROW = (np.float16, np.float32)
 
 
 def check_labels(
@@ -39,14 +40,19 @@ def _check_indices(y: np.ndarray, n_classes: int | None, what: str) -> np.ndarra
     return y.astype(np.int64, copy=False)
 
 
-def check_probs(probs: np.ndarray, *, what: str = "probs") -> np.ndarray:
-    """Return probabilities as an (n, c) float64 matrix, or refuse NaN and values outside [0, 1]."""
+def check_probs(probs: np.ndarray, *, what: str = "probs", narrow: bool = False) -> np.ndarray:
+    """Return probabilities as an (n, c) float64 matrix, or refuse NaN and values outside [0, 1].
+
+    With `narrow`, float16 and float32 come back as they are, uncopied: for what reads a matrix in
+    parts, and compares it in float64.
+    """
     probs = np.asarray(probs)
     if probs.dtype.kind not in "fiub":
         raise PodiumError(f"{what} must hold numbers, got dtype {probs.dtype}")
     if probs.ndim != 2 or probs.size == 0:
         raise PodiumError(f"{what} must have shape (rows, classes), got {probs.shape}")
-    probs = probs.astype(np.float64, copy=False)
+    if not (narrow and probs.dtype in NARROW):
+        probs = probs.astype(np.float64, copy=False)
     low, high = probs.min(), probs.max()  # a NaN anywhere makes both NaN
     if not (low >= 0 and high <= 1):
         bad = ~((probs >= 0) & (probs <= 1))
@@ -56,9 +62,11 @@ def check_probs(probs: np.ndarray, *, what: str = "probs") -> np.ndarray:
     return probs
 
 
-def check_pair(y: np.ndarray, probs: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return checked labels and probabilities of the same rows and classes."""
-    probs = check_probs(probs)
+def check_pair(
+    y: np.ndarray, probs: np.ndarray, task: str, *, narrow: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return checked labels and probabilities of the same rows and classes; see `check_probs`."""
+    probs = check_probs(probs, narrow=narrow)
     y = check_labels(y, task, n_classes=probs.shape[1])
     check_rows(y, probs)
     if task == "multiclass" and probs.shape[1] < 2:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import accuracy_score, fbeta_score, matthews_corrcoef, recall_score
 
-from pipeline.metrics.f_beta import f_beta, f_beta_mean
+from pipeline.metrics.f_beta import f_beta, present_mean
 from pipeline.metrics.metric import Metric, ratio
 
 
@@ -50,10 +50,10 @@ class MulticlassFBeta(ClassCounts):
         return fbeta_score(y, answer, beta=self.beta, average=self.average, zero_division=0)
 
     def from_counts(self, tp: np.ndarray, pred: np.ndarray, true: np.ndarray) -> np.ndarray:
-        if self.average != "macro":
-            return f_beta_mean(tp, pred, true, self.beta, self.average)
-        present = (pred + true > 0).sum(-1)  # absent classes add 0 to the sum, and must not count
-        return ratio(f_beta(tp, pred, true, self.beta).sum(-1), present, np.nan)
+        return present_mean(self._value, tp, pred, true, self.average)
+
+    def _value(self, tp: np.ndarray, pred: np.ndarray, true: np.ndarray) -> np.ndarray:
+        return f_beta(tp, pred, true, self.beta)
 
 
 class BalancedAccuracy(ClassCounts):

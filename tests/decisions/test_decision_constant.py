@@ -18,6 +18,8 @@ LABELS = {
     task: [n for n in metric_names(task) if get_metric(n, task).needs == "labels"]
     for task in ("multiclass", "multilabel")
 }
+SETS = ["f1_samples", "f2_samples", "f1_micro", "f0.5_micro", "subset_accuracy", "mcc_macro"]
+SETS += ["jaccard_samples", "jaccard_micro", "jaccard_weighted"]
 COST = """import numpy as np
 greater_is_better = False
 COSTS = np.array([[0, 9, 1, 1], [1, 0, 1, 1], [9, 9, 0, 1], [9, 9, 9, 0]])
@@ -97,7 +99,7 @@ def test_a_set_is_the_best_of_all(name):
 @CHECKED
 @given(
     arrays(np.int8, st.tuples(st.integers(1, 7), st.integers(1, 4)), elements=st.integers(0, 1)),
-    st.sampled_from(["f1_samples", "f2_samples", "f1_micro", "f0.5_micro", "subset_accuracy"]),
+    st.sampled_from(SETS),
 )
 def test_a_set_of_any_small_matrix(y, name):
     """Check the exact searches on matrices that hypothesis makes awkward."""
@@ -128,6 +130,23 @@ def test_micro_is_a_prefix_by_frequency():
     metric = get_metric("f1_micro", "multilabel")
     # 2 hits / (19 + answered): one 18/29, two 32/39, three 38/49
     assert best_constant(metric, y, 3).tolist() == [0, 1, 1]
+
+
+def test_a_median_of_many_labels_is_searched():
+    """Check that beyond 12 labels no single one betters samples Jaccard, and few stay exact."""
+    metric = get_metric("jaccard_samples", "multilabel")
+    rng = np.random.default_rng(0)
+    y = (rng.random((30, 14)) < np.linspace(0.1, 0.7, 14)).astype(np.int8)
+    best = best_constant(metric, y, 14)
+    value = reached(metric, y, best)
+    assert best.any()
+    for flip in np.eye(14, dtype=np.int8):
+        assert reached(metric, y, best ^ flip) <= value + 1e-12
+    few = np.hstack([y[:, :4], np.zeros((30, 40), np.int8)])  # labels that occur are counted
+    exact = best_constant(metric, few, 44)
+    assert not exact[4:].any()
+    top = max(reached(metric, y[:, :4], one) for one in sets(4))
+    assert reached(metric, few, exact) == pytest.approx(top, abs=1e-12)
 
 
 def test_ties_go_to_the_simplest():

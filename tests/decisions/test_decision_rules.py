@@ -5,7 +5,22 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.decisions import Rule, default_rule, fit_rule, rule_kinds
+from pipeline.decisions import (
+    Rule,
+    bootstrap_thresholds,
+    default_rule,
+    fit_rule,
+    fit_sized,
+    fit_top_k,
+    half_f_thresholds,
+    limit_sizes,
+    needs_calibration,
+    rule_kinds,
+    samples_f_sets,
+    samples_jaccard_sets,
+    shrunk_thresholds,
+    top_labels,
+)
 from pipeline.decisions.cuts import Cuts
 from pipeline.errors import PodiumError
 from pipeline.metrics import custom_metric, get_metric, metric_names
@@ -18,7 +33,23 @@ RULES = [
     Rule("threshold", (0.5,)),
     Rule("global", (float(np.nextafter(1, 2)),)),
     Rule("per-class", (1 / 3, 5e-324)),
+    Rule("cuts", (0.1 + 0.2,)),
+    Rule("sized", (0.1,), 1, 2),
+    Rule("top-k", (2.0,), at_most=1),
+    Rule("half-f", (0.1, 0.2), at_least=2),
+    Rule("shrunk", (0.1, 0.2)),
+    Rule("bootstrap", (0.1, 0.2), at_least=1),
+    Rule("expected-f", (0.5,), 1, 1),
+    Rule("expected-jaccard"),
 ]
+# Kinds of which each scores no lower, where fitted, than the one before.
+NEVER_LOWER = (
+    ("argmax", "multipliers"),
+    ("threshold", "global", "per-class"),
+    ("threshold", "sized"),
+)
+SIMPLE = ("threshold", "global", "sized", "top-k")
+RARE = ("shrunk", "bootstrap", "per-class")
 
 
 def simulated(task, n=150, c=3):
@@ -35,17 +66,22 @@ def simulated(task, n=150, c=3):
 
 @pytest.mark.parametrize(("task", "name"), CASES)
 def test_a_more_complex_rule_never_scores_lower_where_fitted(task, name):
-    """Check that every fitted rule, applied, scores at least as high as the simpler ones."""
+    """Check that rules which seek the highest score, applied, score at least as the simpler ones.
+
+    Every rule answers the same after it was written and read, and is of the kind asked for.
+    """
     metric = get_metric(name, task)
     y, probs = simulated(task)
-    scores = []
+    scores = {}
     for kind in rule_kinds(metric):
         rule = fit_rule(kind, metric, y, probs)
         assert rule.kind == kind
         answer = rule.apply(probs)
         assert np.array_equal(answer, Rule.from_json(rule.to_json()).apply(probs))
-        scores.append(metric.sign * metric.score(y, answer))
-    assert (np.diff(scores) >= -1e-12).all()
+        scores[kind] = metric.sign * metric.score(y, answer)
+    for kinds in NEVER_LOWER:
+        values = [scores[kind] for kind in kinds if kind in scores]
+        assert (np.diff(values) >= -1e-12).all()
     assert default_rule(metric) == fit_rule(rule_kinds(metric)[0], metric, y, probs)
 
 
@@ -56,14 +92,102 @@ def test_a_more_complex_rule_never_scores_lower_where_fitted(task, name):
         ("auc_macro", "multilabel", ("identity",)),
         ("accuracy", "multiclass", ("argmax", "multipliers")),
         ("f2_weighted", "multiclass", ("argmax", "multipliers")),
-        ("qwk", "multiclass", ("argmax",)),
-        ("mcc", "multiclass", ("argmax",)),
-        ("f1_samples", "multilabel", ("threshold", "global", "per-class")),
+        ("qwk", "multiclass", ("argmax", "cuts")),
+        ("mcc", "multiclass", ("argmax", "multipliers")),
+        ("f2_macro", "multilabel", (*SIMPLE, "half-f", *RARE)),
+        ("jaccard_micro", "multilabel", (*SIMPLE, "half-f", *RARE)),
+        ("mcc_macro", "multilabel", (*SIMPLE, *RARE)),
+        ("f1_samples", "multilabel", (*SIMPLE, "expected-f", "per-class")),
+        ("jaccard_samples", "multilabel", (*SIMPLE, "expected-jaccard", "per-class")),
+        ("subset_accuracy", "multilabel", (*SIMPLE, "per-class")),
     ],
 )
 def test_kinds_of_a_metric(name, task, kinds):
     """Check that a metric's kinds of rule come from the simplest to the most complex."""
     assert rule_kinds(get_metric(name, task)) == kinds
+
+
+def test_each_kind_is_fitted_by_its_function():
+    """Check that values and limits are those of the functions, given the keys of the rows."""
+    y, probs = simulated("multilabel")
+    keys = np.arange(7, 7 + len(y), dtype=np.uint64)
+    f2, samples = get_metric("f2_macro", "multilabel"), get_metric("f2_samples", "multilabel")
+    fitted = {kind: fit_rule(kind, f2, y, probs, keys) for kind in rule_kinds(f2)}
+    threshold, low, high = fit_sized(f2, y, probs)
+    assert fitted["sized"] == Rule("sized", (threshold,), low, high)
+    assert fitted["top-k"].values == (fit_top_k(f2, y, probs),)
+    assert fitted["half-f"].values == tuple(half_f_thresholds(f2, probs))
+    assert fitted["shrunk"].values == tuple(shrunk_thresholds(f2, y, probs, keys))
+    assert fitted["bootstrap"].values == tuple(bootstrap_thresholds(f2, y, probs, keys))
+    assert fit_rule("expected-f", samples, y, probs) == Rule("expected-f", (2.0,))
+    kappa = get_metric("qwk", "multiclass")
+    assert len(fit_rule("cuts", kappa, *simulated("multiclass")).values) == 2
+
+
+def test_sets_and_cuts_are_applied():
+    """Check the kinds that are no thresholds, over several blocks, against their functions."""
+    _, probs = simulated("multilabel", n=400_000)
+    assert np.array_equal(Rule("expected-f", (2.0,)).apply(probs), samples_f_sets(probs, 2.0))
+    assert np.array_equal(Rule("expected-jaccard").apply(probs), samples_jaccard_sets(probs))
+    assert np.array_equal(Rule("top-k", (2.0,)).apply(probs), top_labels(probs, 2))
+    _, probs = simulated("multiclass", n=400_000)
+    wide = probs.astype(np.float64)
+    mean = (wide @ [0, 1, 2]) / wide.sum(1)
+    answer = Rule("cuts", (0.6, 1.3)).apply(probs)
+    clear = np.abs(mean[:, None] - [0.6, 1.3]).min(1) > 1e-9
+    assert answer.dtype == np.int64
+    assert np.array_equal(answer[clear], ((mean >= 0.6).astype(int) + (mean >= 1.3))[clear])
+
+
+def test_which_kinds_want_calibrated_probabilities():
+    """Check those that take probabilities at their word, and no others."""
+    names = metric_names("multilabel")
+    kinds = {kind for name in names for kind in rule_kinds(get_metric(name, "multilabel"))}
+    wanting = {kind for kind in kinds if needs_calibration(kind)}
+    assert wanting == {"half-f", "expected-f", "expected-jaccard"}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule("threshold", (0.5,)),
+        Rule("per-class", (0.9, 0.2, 0.6)),
+        Rule("top-k", (3.0,)),
+        Rule("expected-f", (1.0,)),
+    ],
+    ids=lambda rule: rule.kind,
+)
+def test_limits_come_after_any_rule_of_labels(rule):
+    """Check against the limits of sizes, by the order of p - t, or of p for sets."""
+    _, probs = simulated("multilabel")
+    probs = probs.astype(np.float64)
+    scores = probs - np.array(rule.values) if rule.kind == "per-class" else probs
+    plain = rule.apply(probs)
+    for low, high in [(1, None), (0, 1), (2, 2), (1, 3)]:
+        bounded = Rule(rule.kind, rule.values, low, high)
+        assert np.array_equal(bounded.apply(probs), limit_sizes(plain, scores, low, high))
+        counts = bounded.apply(probs.astype(np.float32)).sum(1)
+        assert low <= counts.min()
+        assert counts.max() <= (high or 3)
+
+
+def test_tiny_probabilities_keep_their_order():
+    """Check that one threshold, subtracted, would lose an order that the limits need."""
+    probs = np.array([[1e-20, 3e-20, 2e-20]])
+    assert Rule("threshold", (0.5,), 1).apply(probs).tolist() == [[0, 1, 0]]
+    assert Rule("global", (0.9,), 2).apply(probs).tolist() == [[0, 1, 1]]
+
+
+def test_limits_stand_in_json_where_they_are_set():
+    """Check that older rules read as ever, and limits survive."""
+    assert Rule("threshold", (0.5,)).to_json() == {"kind": "threshold", "values": [0.5]}
+    bounded = Rule("threshold", (0.5,), 1, 3)
+    content = {"kind": "threshold", "values": [0.5], "at_least": 1, "at_most": 3}
+    assert bounded.to_json() == content
+    assert Rule.from_json(content) == bounded
+    assert Rule.from_json({**content, "at_most": None}) == Rule("threshold", (0.5,), 1)
+    assert "1 to 3 labels" in bounded.describe()
+    assert "2 labels or more" in Rule("threshold", (0.5,), 2).describe()
 
 
 def test_what_each_kind_answers():
@@ -111,6 +235,20 @@ def test_json_round_trip(rule):
         ({"kind": "per-class", "values": [0.5, 2.0]}, "threshold must lie"),
         ({"kind": "multipliers", "values": [1.0, 0.0]}, "positive"),
         ({"kind": "threshold", "values": [0.4]}, "fixed at 0.5"),
+        ({"kind": "sized", "values": [2.0]}, "threshold must lie"),
+        ({"kind": "shrunk", "values": [-0.1]}, "threshold must lie"),
+        ({"kind": "top-k", "values": [1.5]}, "whole number"),
+        ({"kind": "top-k", "values": [0]}, "whole number"),
+        ({"kind": "expected-f", "values": [0]}, "positive"),
+        ({"kind": "expected-jaccard", "values": [1.0]}, "takes 0 values"),
+        ({"kind": "cuts", "values": []}, "one value per class"),
+        ({"kind": "cuts", "values": [1.0, 0.5]}, "must not descend"),
+        ({"kind": "argmax", "values": [], "at_least": 1}, "answers no sets"),
+        ({"kind": "global", "values": [0.5], "at_least": -1}, "at_least must be"),
+        ({"kind": "global", "values": [0.5], "at_least": 1.0}, "at_least must be"),
+        ({"kind": "global", "values": [0.5], "at_most": 0}, "at_most must be"),
+        ({"kind": "global", "values": [0.5], "at_most": True}, "at_most must be"),
+        ({"kind": "global", "values": [0.5], "at_least": 3, "at_most": 2}, "number from 3"),
     ],
 )
 def test_bad_json_is_refused(content, words):
@@ -127,6 +265,9 @@ def test_bad_json_is_refused(content, words):
         (Rule("global", (0.5,)), [0.5, 0.5], "shape"),
         (Rule("per-class", (0.5,)), [[0.5, 0.5]], "one value per class"),
         (Rule("multipliers", (1.0, 1.0)), [[0.5, 0.5, 0.5]], "one value per class"),
+        (Rule("cuts", (0.5, 1.5)), [[0.5, 0.5]], "of cuts, one fewer"),
+        (Rule("top-k", (3.0,)), [[0.5, 0.5]], "3 labels of 2"),
+        (Rule("global", (0.5,), 3), [[0.5, 0.5]], "at_least 3"),
     ],
 )
 def test_probabilities_that_do_not_fit_are_refused(rule, probs, words):
@@ -163,10 +304,10 @@ def custom(tmp_path, text, task):
 def test_kinds_of_a_custom_metric(tmp_path):
     """Check that only kinds that need nothing but a score suit a metric of the host's own."""
     assert rule_kinds(custom(tmp_path, HAMMING, "multiclass")) == ("argmax",)
-    assert rule_kinds(custom(tmp_path, HAMMING, "multilabel")) == ("threshold", "global")
+    assert rule_kinds(custom(tmp_path, HAMMING, "multilabel")) == SIMPLE
     for task in ("multiclass", "multilabel"):
         assert rule_kinds(custom(tmp_path, PROBS, task)) == ("identity",)
-    with pytest.raises(PodiumError, match="use threshold, global"):
+    with pytest.raises(PodiumError, match="use threshold, global, sized, top-k"):
         fit_rule("per-class", custom(tmp_path, HAMMING, "multilabel"), *simulated("multilabel"))
 
 
@@ -238,7 +379,9 @@ def test_custom_rules_never_score_lower_where_fitted(tmp_path, text, task):
     metric = custom(tmp_path, text, task)
     y, probs = simulated(task)
     kinds = rule_kinds(metric)
-    answers = [fit_rule(kind, metric, y, probs).apply(probs) for kind in kinds]
-    scores = [metric.sign * metric.score(y, answer) for answer in answers]
-    assert (np.diff(scores) >= -1e-12).all()
+    answers = {kind: fit_rule(kind, metric, y, probs).apply(probs) for kind in kinds}
+    scores = {kind: metric.sign * metric.score(y, answer) for kind, answer in answers.items()}
+    for chain in NEVER_LOWER:
+        values = [scores[kind] for kind in chain if kind in scores]
+        assert (np.diff(values) >= -1e-12).all()
     assert default_rule(metric).kind == kinds[0]

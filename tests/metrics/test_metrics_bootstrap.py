@@ -9,6 +9,7 @@ from pipeline.metrics import (
     get_metric,
     metric_names,
     paired_difference,
+    paired_interval,
     resample_scores,
     standard_error,
 )
@@ -155,3 +156,80 @@ def test_refusals(options, words):
         resample_scores(metric, y, [probs], **options)
     with pytest.raises(PodiumError, match="at least one answer"):
         resample_scores(metric, y, [])
+
+
+def test_the_interval_of_a_gain():
+    """Check difference, error and percentiles against the resamples, and that a lower log loss is
+    a gain; exchanged answers mirror the interval."""
+    rng = np.random.default_rng(9)
+    y = rng.integers(0, 2, 300)
+    weak, strong = (np.eye(2)[y] * w + (1 - w) * rng.dirichlet([1, 1], 300) for w in (0.2, 0.3))
+    groups = np.arange(300) // 3
+    loss = get_metric("log_loss", "multiclass")
+    gain = paired_interval(loss, y, weak, strong, groups, 400, seed=5)
+    scores = resample_scores(loss, y, [weak, strong], groups, 400, seed=5)
+    drawn = scores[0] - scores[1]
+    assert gain.difference == loss.score(y, weak) - loss.score(y, strong) > 0
+    assert gain.se == pytest.approx(drawn.std(ddof=1)) and gain.n_resamples == 400
+    assert (gain.low, gain.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+    back = paired_interval(loss, y, strong, weak, groups, 400, seed=5)
+    assert (-back.high, -back.low) == pytest.approx((gain.low, gain.high))
+    narrow = paired_interval(loss, y, weak, strong, groups, 400, seed=5, level=0.5)
+    assert gain.low < narrow.low < narrow.high < gain.high
+    with pytest.raises(PodiumError, match="level"):
+        paired_interval(loss, y, weak, strong, level=95)
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "log_loss", "f1_samples"])
+def test_sums_by_group(name, monkeypatch):
+    """Check sums per group, and scores from sparse sums, against the statistics added in a loop."""
+    y, probs, groups = multilabel(10, n=50)
+    metric = get_metric(name, "multilabel")
+    answer = probs if metric.needs == "probs" else (probs > 0.5).astype(np.int8)
+    whole = resample_scores(metric, y, [answer], groups, n_resamples=20)
+    monkeypatch.setattr(bootstrap, "CELLS", 20)  # 50 rows in several blocks
+    members = bootstrap.group_numbers(50, groups)
+    expected = np.zeros_like(metric.stats(y, answer, 3)[: members.max() + 1])
+    np.add.at(expected, members, metric.stats(y, answer, 3))
+    sums = bootstrap.group_sums(metric, y, answer, 3, members).toarray()
+    np.testing.assert_allclose(sums, expected, atol=1e-12)
+    sparse_scores = resample_scores(metric, y, [answer], groups, n_resamples=20)
+    np.testing.assert_allclose(sparse_scores, whole, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1_macro", "qwk"])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_groups_that_count_alike_are_drawn_together(name, grouped, monkeypatch):
+    """Check that scores of many groups have the mean, spread and correlation of those drawn one by
+    one, and that kinds and their numbers add up to the groups."""
+    rng = np.random.default_rng(11)
+    y = rng.integers(0, 3, 300)
+    a, b = (np.where(rng.random(300) < skill, y, (y + 1) % 3) for skill in (0.7, 0.8))
+    groups = np.arange(300) // 2 if grouped else None
+    metric = get_metric(name, "multiclass")
+    single = resample_scores(metric, y, [a, b], groups, n_resamples=4000)
+    monkeypatch.setattr(bootstrap, "MANY", 1)
+    merged = resample_scores(metric, y, [a, b], groups, n_resamples=4000)
+    assert not np.array_equal(single, merged)
+    error = single.std(axis=1) / np.sqrt(4000)
+    assert (np.abs(single.mean(axis=1) - merged.mean(axis=1)) < 6 * error).all()
+    np.testing.assert_allclose(np.cov(merged), np.cov(single), rtol=0.15)
+    members = bootstrap.group_numbers(300, groups)
+    totals = [bootstrap.group_sums(metric, y, answer, 3, members) for answer in (a, b)]
+    kinds, sizes = bootstrap._merged(totals)
+    assert sizes.sum() == members.max() + 1 and len(sizes) < sizes.sum() / 2
+    for total, kind in zip(totals, kinds, strict=True):
+        np.testing.assert_allclose(sizes @ kind.toarray(), total.sum(axis=0))
+    together = np.hstack([kind.toarray() for kind in kinds])
+    assert len(np.unique(together, axis=0)) == len(sizes)
+
+
+def test_groups_that_all_differ_are_drawn_one_by_one(monkeypatch):
+    """Check that where no two groups count alike, merging changes no resample."""
+    y, probs, _ = multilabel(12)
+    probs = np.random.default_rng(0).random(probs.shape)
+    metric = get_metric("log_loss", "multilabel")
+    single = resample_scores(metric, y, [probs], n_resamples=30)
+    monkeypatch.setattr(bootstrap, "MANY", 1)
+    merged = resample_scores(metric, y, [probs], n_resamples=30)
+    np.testing.assert_allclose(merged, single, rtol=1e-12)

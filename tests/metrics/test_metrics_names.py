@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.errors import PodiumError
 from pipeline.metrics import get_metric, metric_names
+from pipeline.metrics.checks import check_pair
 
 PROBS = np.array([[0.2, 0.8], [0.6, 0.4]])
 
@@ -34,6 +35,9 @@ def test_any_positive_beta():
         ("f1_samples", "multiclass", "f1_"),
         ("f1-macro", "multilabel", "f1_macro"),
         ("f0_macro", "multiclass", "f1_macro"),
+        ("jaccard_samples", "multiclass", "jaccard_"),
+        ("jacard_macro", "multilabel", "jaccard_macro"),
+        ("mcc", "multilabel", "mcc_macro"),
         ("zzz", "multilabel", "known are"),
         (None, "multiclass", "known are"),
         ("accuracy", "regression", "multiclass, multilabel"),
@@ -93,6 +97,25 @@ def test_probabilities_that_do_not_fit_are_refused(y, probs, words):
     """Check that NaN, values outside [0, 1] and other shapes are refused, with their place."""
     with pytest.raises(PodiumError, match=words):
         get_metric("log_loss", "multiclass").score(y, probs)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_narrow_probabilities_stay_as_they_are(dtype):
+    """Check that narrow matrices are refused by the same rules, and neither copied nor widened."""
+    probs = np.array([[0.25, 1.0], [0.0, -0.0]], dtype=dtype)
+    y = np.array([[1, 0], [0, 1]], dtype=np.int8)
+    labels, same = check_pair(y, probs, "multilabel", narrow=True)
+    assert same is probs
+    assert labels is y
+    wide = check_pair(y, probs, "multilabel")[1]
+    assert wide.dtype == np.float64
+    assert np.array_equal(wide, probs)
+    swapped = probs.astype(np.dtype(dtype).newbyteorder())
+    assert check_pair(y, swapped, "multilabel", narrow=True)[1].dtype == np.float64
+    for bad in (np.nan, 1.5, -0.5):
+        probs[1, 0] = bad
+        with pytest.raises(PodiumError, match=f"{bad} at row 1, column 0"):
+            check_pair(y, probs, "multilabel", narrow=True)
 
 
 def test_a_ranking_has_no_sums():

@@ -17,6 +17,12 @@ def oracle(metric, y, answer, w=None):
     if hasattr(metric, "beta"):
         options = {"beta": metric.beta, "average": metric.average, "zero_division": 0}
         return sk.fbeta_score(y, answer, sample_weight=w, **options)
+    if metric.name.startswith("jaccard"):
+        options = {"average": metric.average, "zero_division": 0}
+        return sk.jaccard_score(y, answer, sample_weight=w, **options)
+    if metric.name == "mcc_macro":
+        pairs = zip(y.T, answer.T, strict=True)
+        return np.mean([sk.matthews_corrcoef(t, a, sample_weight=w) for t, a in pairs])
     if metric.name == "log_loss":
         clipped = np.clip(answer.astype(np.float64), 1e-15, 1 - 1e-15)
         if metric.task == "multiclass":
@@ -123,11 +129,12 @@ def test_macro_f_runs_over_present_classes_only_in_multiclass():
 
 
 @pytest.mark.parametrize("average", ["macro", "micro", "weighted", "samples"])
-def test_one_column_scores_its_positives(average):
+@pytest.mark.parametrize(("kind", "expected"), [("f1", 0.5), ("jaccard", 1 / 3)])
+def test_one_column_scores_its_positives(average, kind, expected):
     """Check that a multi-label task of one class is not read as two classes."""
     y, answer = np.array([[1], [1], [0], [0]]), np.array([[1], [0], [1], [0]])
-    metric = get_metric(f"f1_{average}", "multilabel")
-    expected = 0.25 if average == "samples" else 0.5
+    metric = get_metric(f"{kind}_{average}", "multilabel")
+    expected = 0.25 if average == "samples" else expected
     assert metric.score(y, answer) == pytest.approx(expected)
     assert metric.from_sums(metric.stats(y, answer, 1).sum(0)) == pytest.approx(expected)
 
