@@ -133,7 +133,9 @@ def load_folds(
     folds = aligned(folds, ids)
     differs = [] if isinstance(groups, str) else [groups_differ(folds, groups)]
     if train_only is not None:
-        differs.append(train_only_differs(folds, train_only))
+        # Who gives the folds may keep any row out of them.
+        kept_out = (folds.fold == TRAIN_ONLY) & (info["scheme"] == "given")
+        differs.append(train_only_differs(folds, train_only | kept_out))
     refuse_other(path, list(filter(None, differs)))
     return folds
 

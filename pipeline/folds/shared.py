@@ -19,13 +19,18 @@ from pipeline.folds.file import draft_folds, load_folds, make_folds
 from pipeline.images.duplicates import find_duplicates, kept_looks
 from pipeline.images.looks import looks_of
 
+GIVEN = "given"  # the scheme of folds that `make folds DATA=` installed
+
 
 def make_shared(data: CompetitionData, **options: Any) -> tuple[Folds, bool]:
     """Make the folds of a competition, or load those there; options as in `make_folds`."""
-    groups, found = _grouped(data)
     path = data.project.folds(data.competition.name)
-    if path.exists() and not options.get("fresh"):
-        _refuse_otherwise_joined(load_folds(path), data, found)
+    old = load_folds(path) if path.exists() and not options.get("fresh") else None
+    if old is not None and old.info["scheme"] == GIVEN:
+        refuse_other(path, [f"{_origin(old)} -> dealt here"])
+    groups, found = grouped(data)
+    if old is not None:
+        _refuse_otherwise_joined(old, data, found)
     info = {"duplicates": found} if found else {}
     rows = _rows(data, groups)
     with _telling_of(data, found):
@@ -36,10 +41,13 @@ def load_shared(data: CompetitionData) -> Folds:
     """Load and check the folds of a competition, in the order of its training table."""
     path = data.project.folds(data.competition.name)
     folds = load_folds(path, data.train.ids, data.train.train_only)
-    joined = folds.info.get("duplicates")
-    if joined is None:
+    joined, given = folds.info.get("duplicates"), folds.info.get("given")
+    if given:
+        if given["groups"] not in ("the file's", groups_hash(data)):
+            refuse_other(path, ["the groups of the table have changed"])
+    elif joined is None:
         refuse_other(path, list(filter(None, [groups_differ(folds, data.train.groups)])))
-    elif joined.get("groups") != _hash(data):
+    elif joined.get("groups") != groups_hash(data):
         torn = _torn(data.train.groups, folds.group)
         refuse_other(path, [f"the groups of the table have changed{torn}"])
     return folds
@@ -49,7 +57,7 @@ def draft_shared(data: CompetitionData) -> Folds:
     """Return the folds that are there, or those that `make_shared` would make, writing nothing."""
     if data.project.folds(data.competition.name).exists():
         return load_shared(data)
-    groups, found = _grouped(data)
+    groups, found = grouped(data)
     info = {"duplicates": found} if found else {}
     with _telling_of(data, found):
         return draft_folds(*_rows(data, groups), data.train.train_only, extra=info)
@@ -57,6 +65,8 @@ def draft_shared(data: CompetitionData) -> Folds:
 
 def duplicates_sentence(folds: Folds) -> str:
     """Say which pictures were found to be the same when the folds were made."""
+    if folds.info["scheme"] == GIVEN:
+        return _given_sentence(folds)
     found = folds.info.get("duplicates")
     if found is None:
         return "duplicates: not looked for when these folds were made"
@@ -69,6 +79,20 @@ def duplicates_sentence(folds: Folds) -> str:
         f"duplicates: {found['rows']:,} training pictures show what another shows, the largest "
         f"cluster {found['largest']:,} of them; each cluster is in one fold ({what})"
     )
+
+
+def _origin(folds: Folds) -> str:
+    """Say which file folds were given by."""
+    return f"given by {folds.info['given']['file']}"
+
+
+def _given_sentence(folds: Folds) -> str:
+    """Say whose folds these are, and what they know of duplicates."""
+    given = folds.info["given"]
+    said = f"{_origin(folds)}; groups in more than one fold: {given['straddling']:,}"
+    if given["duplicates"] is None:
+        return f"{said}; duplicates: not looked for"
+    return f"{said}; training pictures that show what another shows: {given['duplicates']:,}"
 
 
 @contextlib.contextmanager
@@ -85,7 +109,7 @@ def _telling_of(data: CompetitionData, found: dict[str, Any] | None) -> Iterator
         ) from None
 
 
-def _grouped(data: CompetitionData) -> tuple[np.ndarray | None, dict[str, Any] | None]:
+def grouped(data: CompetitionData) -> tuple[np.ndarray | None, dict[str, Any] | None]:
     """Return the groups that join duplicates, and what was found of them; None if not asked for."""
     asked, train = data.competition.duplicates, data.train
     if not asked.group:
@@ -98,12 +122,12 @@ def _grouped(data: CompetitionData) -> tuple[np.ndarray | None, dict[str, Any] |
         "clusters": len(sizes),
         "rows": int(sizes.sum()),
         "largest": int(sizes.max(initial=0)),
-        "groups": _hash(data),
+        "groups": groups_hash(data),
     }
     return joined_groups(train.ids, train.groups, duplicates.cluster), found
 
 
-def _hash(data: CompetitionData) -> str:
+def groups_hash(data: CompetitionData) -> str:
     """Hash the groups of the table; the order of rows does not count."""
     train = data.train
     if train.groups is None:
