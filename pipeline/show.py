@@ -25,8 +25,8 @@ def number(value: Any) -> str:
     return "-" if value is None or value == "" else f"{float(value):.4f}"
 
 
-def with_error(value: float, se: float) -> str:
-    return f"{value:.4f} ± {se:.4f}"
+def with_error(value: float | None, se: float | None) -> str:
+    return "n/a (mixed folds)" if value is None or se is None else f"{value:.4f} ± {se:.4f}"
 
 
 def standings_table(data: Any, standings: Sequence[Any]) -> str:
@@ -97,67 +97,3 @@ def graded_table(entries: Sequence[Any]) -> str:
         for e in entries
     ]
     return table(headers, rows)
-
-
-def ensemble_report(made: Any) -> str:
-    """Members, candidates and the scores of an ensemble."""
-    record = made.record
-    state = "made" if made.made else "there already, unchanged"
-    members = [[m["name"], f"{m['weight']:.3f}"] for m in record["members"]]
-    candidates = [
-        [
-            f"{c['blend']} + {c['rule']}",
-            number(c["honest"]),
-            f"{c['gain']:+.4f} ± {c['gain_se']:.4f}",
-        ]
-        for c in record["candidates"]
-    ]
-    lines = [
-        f"{made.name}: {state}",
-        table(["member", "weight"], members),
-        "",
-        table(
-            [f"cross-fitted {record['metric']}", "score", "gain over the plain mean"], candidates
-        ),
-        "",
-        f"chosen: {record['blend']}, {made.rule.describe()}",
-        f"in-sample {number(record['in_sample'])}, "
-        f"honest {with_error(record['honest'], record['honest_se'])}",
-        *_local_test(record),
-        *coverage(record),
-        *_rates(record),
-        *(f"warning: {warning}" for warning in record["warnings"]),
-        *(f"left out: {name}: {reason}" for name, reason in (made.left_out or {}).items()),
-    ]
-    return "\n".join(lines)
-
-
-def _local_test(record: dict[str, Any]) -> list[str]:
-    score = record["local_test_score"]
-    return [] if score is None else [f"local test split {number(score)}"]
-
-
-def coverage(record: dict[str, Any]) -> list[str]:
-    """How many out-of-fold rows are answered from a confidence on, and how many rightly."""
-    lines = [
-        [f"{point['confidence']:g}", f"{point['coverage']:.1%}", _share(point["accuracy"])]
-        for point in record["coverage"]["points"]
-        if point["coverage"]
-    ]
-    return ["", table(["answered from confidence", "coverage", "right"], lines)]
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
-
-
-def _rates(record: dict[str, Any], most: int = 12) -> list[str]:
-    """How often each class is answered, out of fold and on test rows; the widest gaps if many."""
-    rates = sorted(record["rates"], key=lambda rate: -abs(rate["gap"]))[:most]
-    shown = [r for r in record["rates"] if r in rates]  # in the order of the classes
-    lines = [[r["class"], f"{r['oof']:.1%}", f"{r['test']:.1%}", _signed(r["gap"])] for r in shown]
-    return ["", table(["answered", "out-of-fold", "test", "gap in SE"], lines), ""] if lines else []
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 1) + 0.0:+.1f}"  # adding 0.0 turns -0.0 into +0.0

@@ -73,14 +73,14 @@ class RunNetworks:
         return 2 * self._recipe.training.batch_size
 
     def probs(self, looks: list[np.ndarray], bar: tqdm) -> np.ndarray:
-        """Return probabilities (n, c) float32 of pictures, given as images (n, size, size, 3) uint8
-        for each look of `view`: the mean over the networks, as the run's own test predictions are.
-        `bar` counts pictures times networks."""
+        """Return each network's probabilities (networks, n, c) float32 of pictures, given as images
+        (n, size, size, 3) uint8 for each look of `view`; their mean is what the run's own test
+        predictions are. `bar` counts pictures times networks."""
         parts = []
         for file in self.files:
-            parts.append(self._probs_by(file, looks).astype(np.float64))
+            parts.append(self._probs_by(file, looks))
             bar.update(len(looks[0]))
-        return np.mean(parts, axis=0).astype(np.float32)
+        return np.stack(parts)
 
     def _probs_by(self, file: Path, looks: list[np.ndarray]) -> np.ndarray:
         """Return what one network says: the mean over its views, of probabilities or of logits as

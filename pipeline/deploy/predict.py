@@ -29,7 +29,7 @@ from pipeline.deploy.answers import (
 )
 from pipeline.deploy.networks import RunNetworks
 from pipeline.deploy.pictures import Pictures, View, find_pictures, views
-from pipeline.deploy.plan import open_plan
+from pipeline.deploy.plan import open_answering
 from pipeline.deploy.report import Prediction, expected_at, report_parts
 from pipeline.ensemble.build import Decided, open_decided
 from pipeline.errors import PodiumError
@@ -63,7 +63,7 @@ def predict(
     check_level(confidence, table)
     folds = load_shared(table)
     name = source or newest_ensemble(table)
-    plan = open_plan(table, folds, name)
+    plan = open_answering(table, folds, name)
     path = _target(project.run(comp, name), place) if out is None else _checked(project, out)
     networks = [RunNetworks(table, run, say) for run in plan.runs()]
     decided = open_decided(table, folds, name)
@@ -80,15 +80,16 @@ def predict(
 def _look(
     networks: list[RunNetworks], pictures: Pictures, n_classes: int
 ) -> tuple[dict[str, np.ndarray], dict[int, str]]:
-    """Return the probabilities (n, c) float32 of every run, and by place what is wrong with the
-    pictures that cannot be seen, whose rows mean nothing."""
+    """Return the probabilities (networks, n, c) float32 of every run, and by place what is wrong
+    with the pictures that cannot be seen, whose rows mean nothing."""
     notes = faults(pictures.paths)
     _refuse_all_broken(pictures, notes)
     whole = np.setdiff1d(np.arange(len(pictures)), list(notes))
     by_view: dict[View, list[RunNetworks]] = {}
     for network in networks:
         by_view.setdefault(network.view, []).append(network)
-    found = {run.name: np.zeros((len(pictures), n_classes), np.float32) for run in networks}
+    shape = len(pictures), n_classes
+    found = {run.name: np.zeros((len(run.files), *shape), np.float32) for run in networks}
     total = len(whole) * sum(len(network.files) for network in networks)
     with tqdm(total=total, desc="predicting", unit="img", disable=None, leave=False) as bar:
         for rows in _in_parts(whole, networks):
@@ -96,7 +97,7 @@ def _look(
                 images, wrong = views([pictures.paths[i] for i in rows], view)
                 notes |= {int(rows[k]): reason for k, reason in wrong.items()}
                 for network in group:
-                    found[network.name][rows] = network.probs(images, bar)
+                    found[network.name][:, rows] = network.probs(images, bar)
     _refuse_all_broken(pictures, notes)
     return found, notes
 

@@ -13,8 +13,12 @@ from pipeline.artifacts.predictions import Predictions
 from pipeline.competition import CompetitionData
 from pipeline.config.project import checked_name
 from pipeline.decisions import Rule, fill
-from pipeline.ensemble.decide import KEYS, VERSION, Inputs, decide, output_hashes
-from pipeline.ensemble.members import read_record, usable_runs
+from pipeline.decisions.calibration import Calibration
+from pipeline.ensemble.blending.blend import Blend
+from pipeline.ensemble.choice import ANY, Menu
+from pipeline.ensemble.decide import KEYS, VERSION, Inputs, decide
+from pipeline.ensemble.members import load_members, read_record, usable_runs
+from pipeline.ensemble.outputs import output_hashes, part_probs
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 
@@ -38,27 +42,44 @@ class Decided:
         """The answer to a row without a picture: () or (c,)."""
         return np.array(self.record["constant"])
 
-    def test_answer(self, data: CompetitionData) -> np.ndarray:
-        """Return the answer to the test rows in the order of their table: (n,), or (n, c)."""
-        return fill(self.rule.apply(self.test_probs(data)), ~data.test.pictured, self.constant)
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration.from_json(self.record["calibration"])
 
-    def test_probs(self, data: CompetitionData) -> np.ndarray:
-        """Return the test probabilities (n, c) in the order of the test table."""
+    def test_answer(self, data: CompetitionData, folds: Folds) -> np.ndarray:
+        """Return the answer to the test rows in the order of their table: (n,), or (n, c)."""
+        probs = self.test_probs(data, folds)
+        return fill(self.rule.apply(probs), ~data.test.pictured, self.constant)
+
+    def test_probs(self, data: CompetitionData, folds: Folds) -> np.ndarray:
+        """Return the calibrated test probabilities (n, c) in the order of the test table."""
         path = self.folder / "test.npz"
         if self.record["outputs"].get(path.name) != file_hash(path):
             raise PodiumError(f"{path}: changed since its rule was fitted; make ensemble again")
+        if "ensemble" not in self.record and self.calibration.kind != "none":
+            members, task = load_members(data, folds, [self.name]), data.competition.task
+            alone = Blend("mean", task, np.ones(1))
+            return part_probs(alone, self.calibration, members, "test")
         stored = Predictions.load(path).with_classes(data.classes, str(path))
         return stored.rows(data.test.ids, str(path)).probs
 
 
 def build_ensemble(
-    data: CompetitionData, folds: Folds, runs: list[str] | None, name: str = ""
+    data: CompetitionData,
+    folds: Folds,
+    runs: list[str] | None,
+    name: str = "",
+    *,
+    mixed: bool = False,
+    menu: Menu = ANY,
 ) -> Decided:
     """Blend `runs` (all finished ones if None), decide, and write `ensemble-NAME`.
 
-    Nothing is computed again where the same members made the ensemble that is there.
+    `mixed` lets runs of other folds, and imports without any, join; there is no honest score then.
+    `menu` are the blends and rules to choose from. Nothing is computed
+    again where the same members made the ensemble that is there.
     """
-    names, left = (list(dict.fromkeys(runs)), {}) if runs else usable_runs(data, folds)
+    names, left = (list(dict.fromkeys(runs)), {}) if runs else usable_runs(data, folds, mixed)
     if not names:
         comp = data.competition.name
         why = "".join(f"; {run}: {reason}" for run, reason in left.items())
@@ -75,7 +96,9 @@ def build_ensemble(
         if label in (run, *_runs_within(data, run)):
             raise PodiumError(f"RUNS: {run} holds {label} itself; choose another NAME=")
     with lock(folder.parent / ".locks" / f"{label}.lock", label, wait=60):
-        record, made = decide(Inputs(data, folds, names), folder / "ensemble.json", label)
+        record, made = decide(
+            Inputs(data, folds, names, mixed, menu), folder / "ensemble.json", label
+        )
     return Decided(label, folder, record, made, left)
 
 

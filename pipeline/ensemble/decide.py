@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts.files import file_hash, read_object, write_json
-from pipeline.artifacts.predictions import Predictions, logits_of
 from pipeline.competition import CompetitionData
 from pipeline.decisions import as_labels, confidence, coverage_curve, curve_record
-from pipeline.ensemble.chain import Chain, Rows, choose, cross_fitted_probs, fit_chain, honest_score
-from pipeline.ensemble.members import PARTS, Member, load_members, validated_rows, wanted_ids
+from pipeline.ensemble.answers import ANSWERS, save_answers
+from pipeline.ensemble.chain import Chain, fit_chain
+from pipeline.ensemble.choice import ANY, Choice, Menu, choose
+from pipeline.ensemble.diagnostics import DIAGNOSTICS, diagnose
+from pipeline.ensemble.honest import Honest, honest_score
+from pipeline.ensemble.members import Member, load_members, validated_rows
+from pipeline.ensemble.outputs import output_hashes, part_probs, part_stack, write_predictions
 from pipeline.ensemble.rates import answer_rates, rate_warnings
+from pipeline.ensemble.rows import Rows, row_keys
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 from pipeline.metrics import Metric
@@ -21,18 +26,24 @@ from pipeline.metrics import Metric
 KEYS = (
     *("competition", "folds_hash", "data_hash", "complete", "metric", "members", "blend", "rule"),
     *("in_sample", "honest", "honest_se", "local_test_score", "candidates", "rates", "warnings"),
-    *("constant", "coverage", "seconds", "inputs", "outputs", "created"),
+    *("constant", "coverage", "seconds", "inputs", "outputs", "created", "calibration", "answers"),
 )
-VERSION = 2  # raise it when a chain fitted on the same files would come out differently
+VERSION = 3  # raise it when a chain fitted on the same files would come out differently
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a decision is fitted on: named members of a competition with its folds and metric."""
+    """What a decision is fitted on: named members of a competition with its folds and metric.
+
+    `mixed` lets members of other folds join; the honest score is then none. `menu` is what there is
+    to choose from.
+    """
 
     data: CompetitionData
     folds: Folds
     names: list[str]
+    mixed: bool = False
+    menu: Menu = ANY
 
     @property
     def metric(self) -> Metric:
@@ -46,81 +57,144 @@ class Inputs:
         """Return what has to be the same for the decision to be the same."""
         folder = self.data.project.runs(self.data.competition.name)
         files = {name: output_hashes(folder / name) for name in sorted(self.names)}
-        return {"version": VERSION, "metric": self.metric.identity, "members": files}
+        menu = {"blends": list(self.menu.blends), "rules": list(self.menu.rules)}
+        return {"version": VERSION, "metric": self.metric.identity, "members": files, "menu": menu}
+
+    def members(self) -> list[Member]:
+        """Load the members, by name: who joins first decides nothing."""
+        names = sorted(self.names)
+        return load_members(self.data, self.folds, names, mixed=self.mixed)
 
     def rows(self, members: list[Member]) -> Rows:
+        """Return the validated rows with the members' out-of-fold probabilities."""
         chosen = validated_rows(self.folds)
         groups = None if self.folds.group is None else self.folds.group[chosen]
-        part, pictured = self.folds.fold[chosen], self.data.train.pictured[chosen]
-        return Rows(self.data.labels[chosen], stack(members, "oof"), part, groups, pictured)
+        keys = row_keys(self.data.train.ids[chosen], groups)
+        stack, part = part_stack(members, "oof"), self.folds.fold[chosen]
+        return Rows(self.data.labels[chosen], stack, part, keys, groups, self._pictured(chosen))
+
+    def _pictured(self, chosen: np.ndarray) -> np.ndarray:
+        return self.data.train.pictured[chosen]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Everything that is found on the members' rows."""
+
+    members: list[Member]
+    rows: Rows
+    choice: Choice
+    chain: Chain
+    honest: Honest | None  # none for members of mixed folds
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> "Fitted":
+        members = inputs.members()
+        rows, metric = inputs.rows(members), inputs.metric
+        choice = choose(metric, rows, inputs.seed, menu=inputs.menu)
+        chain = fit_chain(choice.chosen, metric, rows)
+        mixed = any(member.mixed for member in members)
+        honest = None if mixed else honest_score(metric, rows, inputs.seed, inputs.menu)
+        return cls(members, rows, choice, chain, honest)
+
+    @property
+    def answer(self) -> np.ndarray:
+        """The answer to the rows that is honest, or for mixed folds the cross-fitted one."""
+        return self.choice.answer if self.honest is None else self.honest.answer
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts that all members have predicted; imports may lack the local test split."""
+        first, *others = (member.probs for member in self.members)
+        return [part for part in first if all(part in probs for probs in others)]
+
+    def part_probs(self, part: str) -> np.ndarray:
+        """Return the chain's probabilities (n, c) of a part, cross-fitted out of fold."""
+        if part == "oof":
+            return self.choice.probs
+        return part_probs(self.chain.blend, self.chain.calibration, self.members, part)
 
 
 def decide(inputs: Inputs, path: Path, label: str) -> tuple[dict[str, Any], bool]:
     """Return the record at `path` and whether it was fitted now: not if the same inputs made it."""
-    hashes, folds = inputs.hashes(), inputs.folds
+    hashes = inputs.hashes()
     record = _same_decision(inputs, hashes, path)
     if record is not None:
         return record, False
-    members = load_members(inputs.data, folds, inputs.names)
-    rows, metric = inputs.rows(members), inputs.metric
-    choice = choose(metric, rows, inputs.seed)
-    chain = fit_chain(choice.chosen, metric, rows)
-    honest = honest_score(metric, rows, inputs.seed)
-    oof = cross_fitted_probs(choice.chosen, metric, rows, inputs.seed)
+    fitted, data = Fitted.of(inputs), inputs.data
     blended = path.name == "ensemble.json"
     if blended:
-        _write_predictions(inputs, members, chain, oof, path.parent)
-    answer = chain.answer(rows.stack, rows.without)
-    rates = _rates(inputs, members, chain, answer)
+        parts = {part: fitted.part_probs(part) for part in fitted.parts}
+        runs = [run for member in fitted.members for run in member.runs]
+        write_predictions(data, inputs.folds, path.parent, parts, runs)
+    ids = data.train.ids[validated_rows(inputs.folds)]
+    save_answers(path.parent / ANSWERS, ids, fitted.answer)
+    found = diagnose(inputs.metric, fitted.rows, fitted.choice, fitted.answer, inputs.seed)
+    write_json(path.parent / DIAGNOSTICS, found | {"classes": list(data.classes)})
     record = {
         "ensemble" if blended else "run": label,
-        "competition": inputs.data.competition.name,
-        "folds_hash": folds.hash,
-        "data_hash": inputs.data.hash,
+        "competition": data.competition.name,
+        "folds_hash": inputs.folds.hash,
+        "data_hash": data.hash,
         "complete": True,
-        "metric": metric.name,
-        "members": [
-            {"name": m.name, "runs": list(m.runs), "weight": float(w), "seconds": m.seconds}
-            for m, w in zip(members, chain.blend.weights, strict=True)
-        ],
-        "blend": chain.blend.method,
-        "calibration": {"method": "none"},
-        "rule": chain.rule.to_json(),
-        "constant": chain.constant.tolist(),
-        "in_sample": metric.score(rows.labels, answer),
-        "honest": honest.score,
-        "honest_se": honest.se,
-        "local_test_score": _local_test(inputs, members, chain),
-        "chosen_per_part": honest.chosen,
-        "candidates": choice.table,
-        "coverage": _coverage(metric, rows, oof, choice.answer),
-        "seconds": round(sum(m.seconds for m in members), 1),
-        "rates": rates,
-        "warnings": [w for m in members for w in m.warnings] + rate_warnings(rates),
+        "metric": inputs.metric.name,
+        "mixed": any(member.mixed for member in fitted.members),
+        **_found(inputs, fitted, found["members"]),
         "inputs": hashes,
         "outputs": output_hashes(path.parent),
+        "answers": file_hash(path.parent / ANSWERS),
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     write_json(path, record)
     return record, True
 
 
-def _rates(
-    inputs: Inputs, members: list[Member], chain: Chain, answer: np.ndarray
-) -> list[dict[str, Any]]:
+def _found(inputs: Inputs, fitted: Fitted, table: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the record says of members, chain and scores."""
+    chain, rows, members, honest = fitted.chain, fitted.rows, fitted.members, fitted.honest
+    answer = chain.answer(chain.probs(rows.stack), rows.without)
+    rates = _rates(inputs, fitted, answer)
+    shares = chain.blend.shares
+    return {
+        "members": [
+            {"name": m.name, "runs": list(m.runs), "weight": float(w), "seconds": m.seconds, **line}
+            for m, w, line in zip(members, shares, table, strict=True)
+        ],
+        "blend": chain.blend.method,
+        "blend_values": chain.blend.to_json(),
+        "calibration": chain.calibration.to_json(),
+        "rule": chain.rule.to_json(),
+        "constant": chain.constant.tolist(),
+        "in_sample": inputs.metric.score(rows.labels, answer),
+        "honest": honest and honest.score,
+        "honest_se": honest and honest.se,
+        "honest_interval": honest and list(honest.interval),
+        "local_test_score": _local_test(inputs, fitted),
+        "chosen_per_part": honest.chosen if honest else {},
+        "candidates": fitted.choice.table,
+        "coverage": _coverage(inputs.metric, rows, fitted.choice),
+        "seconds": round(sum(m.seconds for m in members), 1),
+        "rates": rates,
+        "warnings": [w for m in members for w in m.warnings] + rate_warnings(rates),
+    }
+
+
+def _rates(inputs: Inputs, fitted: Fitted, answer: np.ndarray) -> list[dict[str, Any]]:
     """Compare how often each class is answered out of fold and on test rows, if there are any."""
     test = inputs.data.test
     if not len(test):
         return []
-    return answer_rates(inputs.data, answer, chain.answer(stack(members, "test"), ~test.pictured))
+    of_test = fitted.chain.answer(fitted.part_probs("test"), ~test.pictured)
+    return answer_rates(inputs.data, answer, of_test)
 
 
-def _coverage(metric: Metric, rows: Rows, oof: np.ndarray, answer: np.ndarray) -> dict[str, Any]:
+def _coverage(metric: Metric, rows: Rows, choice: Choice) -> dict[str, Any]:
     """Return how many of the rows with a picture are answered, and rightly, from a confidence on:
     by cross-fitted probabilities and answers, so that no row judges what was fitted on it."""
     seen = ~rows.without
-    sure = confidence(oof[seen], answer[seen], metric.task)
-    right = as_labels(answer[seen], metric.task) == rows.labels[seen]
+    answer = choice.answer[seen]
+    sure = confidence(choice.probs[seen], answer, metric.task)
+    right = as_labels(answer, metric.task) == rows.labels[seen]
     if metric.task == "multilabel":
         right = right.all(axis=1)
     return curve_record(coverage_curve(sure, right))
@@ -128,56 +202,26 @@ def _coverage(metric: Metric, rows: Rows, oof: np.ndarray, answer: np.ndarray) -
 
 def _same_decision(inputs: Inputs, hashes: dict[str, Any], path: Path) -> dict[str, Any] | None:
     """Return the record at `path` if it is whole and the same inputs would make it again."""
+    answers = path.parent / ANSWERS
     try:
         record = read_object(path, KEYS, "")
+        now = {
+            "inputs": hashes,
+            "folds_hash": inputs.folds.hash,
+            "data_hash": inputs.data.hash,
+            "outputs": output_hashes(path.parent),
+            "answers": file_hash(answers) if answers.exists() else "",
+        }
     except PodiumError:
         return None  # missing or broken: it is made anew
-    now = {
-        "inputs": hashes,
-        "folds_hash": inputs.folds.hash,
-        "data_hash": inputs.data.hash,
-        "outputs": output_hashes(path.parent),
-    }
     return record if all(record[key] == value for key, value in now.items()) else None
 
 
-def stack(members: list[Member], part: str) -> np.ndarray:
-    """Return the members' probabilities (members, n, c) of a part."""
-    return np.stack([member.probs[part] for member in members])
-
-
-def _local_test(inputs: Inputs, members: list[Member], chain: Chain) -> float | None:
+def _local_test(inputs: Inputs, fitted: Fitted) -> float | None:
     """Score the rows that the folds keep apart; neither model nor rule has seen them."""
-    if not len(inputs.folds.test_rows):
+    if "local-test" not in fitted.parts:
         return None
     apart = inputs.folds.test_rows
-    answer = chain.answer(stack(members, "local-test"), ~inputs.data.train.pictured[apart])
+    without = ~inputs.data.train.pictured[apart]
+    answer = fitted.chain.answer(fitted.part_probs("local-test"), without)
     return inputs.metric.score(inputs.data.labels[apart], answer)
-
-
-def _write_predictions(
-    inputs: Inputs, members: list[Member], chain: Chain, oof: np.ndarray, folder: Path
-) -> None:
-    """Write the ensemble's own predictions. Those out of fold, `oof`, are cross-fitted, so that a
-    member of another ensemble carries no row's own label into it (only, as every base model does,
-    those of the other parts, and the choice of method, made on all rows)."""
-    data, folds = inputs.data, inputs.folds
-    meta = {
-        "competition": data.competition.name,
-        "run": folder.name,
-        "folds_hash": folds.hash,
-        "data_hash": data.hash,
-        "members": [run for member in members for run in member.runs],
-        "coverage": {"folds": list(folds.numbers), "of": list(folds.numbers), "missing": ""},
-    }
-    classes = np.asarray(data.classes, np.str_)
-    for part, ids in wanted_ids(data, folds).items():
-        probs = oof if part == "oof" else chain.blend.apply(stack(members, part))
-        logits = logits_of(probs, data.competition.task)
-        Predictions(ids, classes, logits, probs, meta | {"part": part}).save(folder / f"{part}.npz")
-
-
-def output_hashes(folder: Path) -> dict[str, str]:
-    """Return the hashes of a run's or ensemble's prediction files that are there."""
-    paths = (folder / f"{part}.npz" for part in PARTS)
-    return {path.name: file_hash(path) for path in paths if path.exists()}

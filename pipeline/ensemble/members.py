@@ -1,32 +1,69 @@
-"""Which runs can join an ensemble, and their predictions, aligned by id and class name."""
+"""Which runs can join an ensemble, and their predictions, aligned by id and class name.
 
-from dataclasses import dataclass
+Runs that differ by their seed alone are one member. Members are trained runs, imported ones, and
+other ensembles. One whose folds are other ones, or not known, is `mixed` and joins only if asked
+for: its out-of-fold rows may have been trained on where another member's are validated, so that no
+score of both together is honest.
+"""
+
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts.files import read_object
-from pipeline.artifacts.predictions import Predictions
+from pipeline.artifacts.hashing import bytes_hash
+from pipeline.artifacts.predictions import blocks
 from pipeline.competition import CompetitionData
+from pipeline.ensemble.aligned import (
+    FoldTests,
+    is_mixed,
+    mean_of,
+    read_parts,
+    validated_rows,
+    wanted_ids,
+)
 from pipeline.errors import PodiumError, nearest
 from pipeline.folds import Folds
 
+__all__ = [
+    "FOLD_RECORD",
+    "PARTS",
+    "Member",
+    "copies",
+    "list_runs",
+    "load_members",
+    "read_record",
+    "record_path",
+    "usable_runs",
+    "validated_rows",
+    "wanted_ids",
+    "why_unusable",
+]
+
 PARTS = ("oof", "test", "local-test")
-
-
 FOLD_RECORD = "fold.json"  # training writes it last
+LOOKED_AT = 256  # rows by which arrays are told apart before they are compared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Member:
-    """One recipe's predictions, averaged over its seeds: arrays (n, c) by part."""
+    """One recipe's predictions, averaged over its seeds: arrays (n, c) by part, float32 or float16
+    and perhaps mapped into memory. `mixed`: made on other folds, or on unknown ones."""
 
     name: str
     runs: tuple[str, ...]
     probs: dict[str, np.ndarray]
     seconds: float
     warnings: tuple[str, ...] = ()
+    mixed: bool = False
+    tests: FoldTests | None = None
+
+    def fold_tests(self) -> list[np.ndarray] | None:
+        """Return the test probabilities (n, c) of each fold model, None where there are none (as of
+        imports, ensembles and refits) or their plain mean is not the member's."""
+        return None if self.tests is None else self.tests.load()
 
 
 def record_path(folder: Path) -> Path:
@@ -44,14 +81,19 @@ def list_runs(data: CompetitionData) -> list[str]:
     return sorted(path.name for path in found if record_path(path).exists())
 
 
-def usable_runs(data: CompetitionData, folds: Folds) -> tuple[list[str], dict[str, str]]:
-    """Return the finished runs (no ensembles) on these folds, and why others are out."""
+def usable_runs(
+    data: CompetitionData, folds: Folds, mixed: bool = False
+) -> tuple[list[str], dict[str, str]]:
+    """Return the finished runs (no ensembles) on these folds, or `mixed` on any, and why others are
+    out."""
     usable, left = [], {}
     for name in list_runs(data):
         record = read_record(data, name)
         if "members" in record:
             continue
-        reason = why_unusable(record, data, folds)
+        reason = why_unusable(record, data, folds, mixed)
+        if not reason and is_mixed(record, folds):
+            reason = _unreadable(data, folds, name, record)
         if not reason and record.get("refit_of"):
             reason = f"a refit of {record['refit_of']}, which is in; RUNS= can name it instead"
         if not reason and _collapsed(record):
@@ -61,6 +103,15 @@ def usable_runs(data: CompetitionData, folds: Folds) -> tuple[list[str], dict[st
         else:
             usable.append(name)
     return usable, left
+
+
+def _unreadable(data: CompetitionData, folds: Folds, name: str, record: dict[str, Any]) -> str:
+    """Return what a run on other folds lacks of the rows of these, or ''."""
+    try:
+        read_parts(data, folds, name, record)
+    except PodiumError as error:
+        return str(error)
+    return ""
 
 
 def _collapsed(record: dict[str, Any]) -> bool:
@@ -86,11 +137,15 @@ def read_record(data: CompetitionData, name: str, variable: str = "RUNS") -> dic
     return record
 
 
-def why_unusable(record: dict[str, Any], data: CompetitionData, folds: Folds) -> str:
-    """Return why a run cannot join, or ''."""
+def why_unusable(
+    record: dict[str, Any], data: CompetitionData, folds: Folds, mixed: bool = False
+) -> str:
+    """Return why a run cannot join, or ''; `mixed` allows other folds and unknown ones."""
     if record.get("limited"):
         return "a smoke run on a LIMIT of rows"
-    if record.get("folds_hash") != folds.hash:
+    if not mixed and record.get("folds_hash") != folds.hash:
+        if record.get("folds_hash") is None:
+            return "imported without the competition's folds; MIXED_FOLDS=1 lets it in"
         return f"trained on other folds ({record.get('folds_hash')}, now {folds.hash})"
     if record.get("data_hash") != data.hash:
         return "trained on other labels or ids"
@@ -107,71 +162,98 @@ def why_unusable(record: dict[str, Any], data: CompetitionData, folds: Folds) ->
     return ""
 
 
-def load_members(data: CompetitionData, folds: Folds, names: list[str]) -> list[Member]:
-    """Load the runs `names` and average those that differ by their seed alone."""
-    by_recipe: dict[str, list[str]] = {}
-    seconds: dict[str, float] = {}
-    warnings: dict[str, list[str]] = {}
+def load_members(
+    data: CompetitionData, folds: Folds, names: list[str], mixed: bool = False
+) -> list[Member]:
+    """Load the runs `names` and average those that differ by their seed alone; a copy of another
+    member is left out, with a warning. `mixed` allows other folds and unknown ones."""
+    by_recipe: dict[tuple[str, str | None], dict[str, dict[str, Any]]] = {}
     for name in names:
         record = read_record(data, name)
-        reason = why_unusable(record, data, folds)
+        reason = why_unusable(record, data, folds, mixed)
+        if not reason and record.get("mixed") and not mixed:
+            reason = "made with MIXED_FOLDS=1, which it needs here, too"
         if reason:
             raise PodiumError(f"RUNS: {name} cannot join: {reason}; leave it out, or finish it")
-        by_recipe.setdefault(record.get("seedless_hash") or name, []).append(name)
-        seconds[name] = float(record.get("seconds", 0))
-        warnings[name] = [] if "members" in record else record.get("warnings", [])
-    members = []
-    for runs in by_recipe.values():
-        parts = [_aligned(data, folds, name) for name in runs]
-        probs = {
-            part: np.mean([p[part] for p in parts], axis=0, dtype=np.float64) for part in parts[0]
-        }
-        probs = {part: values.astype(np.float32) for part, values in probs.items()}
-        total = sum(seconds[name] for name in runs)
-        said = tuple(f"{name}: {text}" for name in runs for text in warnings[name])
-        members.append(Member("+".join(runs), tuple(runs), probs, total, said))
-    return members
+        recipe = record.get("seedless_hash") or name
+        by_recipe.setdefault((recipe, record["folds_hash"]), {})[name] = record
+    return _without_copies([_member(data, folds, runs) for runs in by_recipe.values()])
 
 
-def _aligned(data: CompetitionData, folds: Folds, name: str) -> dict[str, np.ndarray]:
-    """Return a run's probabilities by part, in the order of the competition's tables."""
-    folder = data.project.run(data.competition.name, name)
-    wanted = wanted_ids(data, folds)
-    probs = {}
-    for part, ids in wanted.items():
-        path = folder / f"{part}.npz"
-        stored = Predictions.load(
-            path, "make train (or ensemble) it again: finished folds are kept"
+def _member(data: CompetitionData, folds: Folds, runs: dict[str, dict[str, Any]]) -> Member:
+    """Return the member that runs, by name, of one recipe on the same folds are."""
+    parts = [read_parts(data, folds, name, record) for name, record in runs.items()]
+    probs = parts[0]
+    if len(parts) > 1:
+        there = [part for part in probs if all(part in other for other in parts)]
+        probs = {part: mean_of([other[part] for other in parts]) for part in there}
+    records = runs.values()
+    own = [
+        (n, said) for n, r in runs.items() if "members" not in r for said in r.get("warnings", [])
+    ]
+    trained = not any("members" in r or "imported" in r for r in records)
+    return Member(
+        "+".join(runs),
+        tuple(runs),
+        probs,
+        sum(float(record.get("seconds", 0)) for record in records),
+        tuple(f"{name}: {said}" for name, said in own),
+        any(is_mixed(record, folds) for record in records),
+        FoldTests(data, tuple(runs.items())) if trained else None,
+    )
+
+
+def _without_copies(members: list[Member]) -> list[Member]:
+    """Return the members but for copies; who stands for a copy is warned of it."""
+    found = copies(members)
+    kept = []
+    for member in members:
+        if member.name in found:
+            continue
+        said = tuple(
+            f"{copy} is a copy of {member.name}: counted once"
+            for copy, original in found.items()
+            if original == member.name
         )
-        for key, now in (("folds_hash", folds.hash), ("data_hash", data.hash)):
-            if stored.meta.get(key) != now:
-                raise PodiumError(
-                    f"{path}: its {key} is {stored.meta.get(key)}, now {now}; "
-                    "leave it out with RUNS=, or train it again"
-                )
-        _refuse_foreign(stored, ids, path)
-        stored = stored.with_classes(data.classes, str(path)).rows(ids, str(path))
-        probs[part] = stored.probs
-    return probs
+        kept.append(replace(member, warnings=member.warnings + said) if said else member)
+    return kept
 
 
-def wanted_ids(data: CompetitionData, folds: Folds) -> dict[str, np.ndarray]:
-    """Return the ids of each part that a finished run must have."""
-    ids = {"oof": data.train.ids[validated_rows(folds)], "test": data.test.ids}
-    if len(folds.test_rows):
-        ids["local-test"] = data.train.ids[folds.test_rows]
-    return ids
+def copies(members: list[Member]) -> dict[str, str]:
+    """Return the members that predict the very same as another does, and the name of that one.
+
+    Of those that are alike, the one that stands for all is of the competition's folds before any
+    other, trained before imported, and then the first by name, whatever the order of the members.
+    """
+    order = sorted(members, key=lambda m: (m.mixed, m.tests is None, -len(m.probs), m.name))
+    found: dict[str, str] = {}
+    looks: dict[str, list[Member]] = {}
+    for member in order:
+        alike = looks.setdefault(_look(member), [])
+        original = next((other for other in alike if _same(member, other)), None)
+        if original is None:
+            alike.append(member)
+        else:
+            found[member.name] = original.name
+    return found
 
 
-def validated_rows(folds: Folds) -> np.ndarray:
-    """Return the training rows that some fold validates on, in the table's order."""
-    return np.flatnonzero(folds.fold >= 0)
+def _compared(member: Member) -> list[np.ndarray]:
+    return [member.probs[part] for part in ("oof", "test")]
 
 
-def _refuse_foreign(stored: Predictions, ids: np.ndarray, path: Path) -> None:
-    foreign = np.setdiff1d(stored.ids, ids)
-    if len(foreign):
-        raise PodiumError(
-            f"{path}: id {str(foreign[0])!r} and {len(foreign) - 1} more are not rows of this "
-            "competition's table and folds; leave the run out with RUNS=, or train it again"
-        )
+def _look(member: Member) -> str:
+    """Hash some rows of a member's predictions, spread over all."""
+    rows = [
+        values[np.unique(np.linspace(0, len(values) - 1, min(LOOKED_AT, len(values)), dtype=int))]
+        for values in _compared(member)
+    ]
+    return bytes_hash(b"".join(np.asarray(values, np.float32).tobytes() for values in rows))
+
+
+def _same(one: Member, other: Member) -> bool:
+    """Whether two members predict the same, compared block by block."""
+    return all(
+        a.shape == b.shape and all(np.array_equal(a[i], b[i]) for i in blocks(*a.shape))
+        for a, b in zip(_compared(one), _compared(other), strict=True)
+    )

@@ -41,7 +41,7 @@ def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decid
     if reason:
         raise PodiumError(f"FROM: {name} cannot be submitted: {reason}")
     decided = open_decided(data, folds, name)
-    answer = decided.test_answer(data)
+    answer = decided.test_answer(data, folds)
     record = decided.record
     cv = {
         "cv_in_sample": record["in_sample"],

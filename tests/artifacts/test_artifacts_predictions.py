@@ -1,6 +1,7 @@
 """Predictions: what is saved comes back, what is wrong is refused by name, joins go by id."""
 
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
-from pipeline.artifacts.predictions import Predictions, logits_of, probabilities
+from pipeline.artifacts.predictions import Predictions, logits_of, mapped_probs, probabilities
 from pipeline.errors import PodiumError
 
 IDS = np.array(["007", "NA", "é, 1", "b"])
@@ -151,6 +152,69 @@ def test_classes_join_by_name():
     for foreign in (["owl", "cat", "cow"], ["owl", "cat"], ["cat", "dog", "owl", "yak"]):
         with pytest.raises(PodiumError, match="classes differ"):
             some().with_classes(foreign)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_probabilities_are_mapped_not_read(tmp_path, dtype):
+    """Check that a saved file's probabilities come as a map of the file, of their type, equal to
+    those loaded, and that the logits are left alone."""
+    path = tmp_path / "oof.npz"
+    saved = some(probs=some().probs.astype(dtype))
+    saved.save(path)
+    for probs in (mapped_probs(path), Predictions.mapped(path).probs):
+        assert isinstance(probs, np.memmap) and probs.dtype == dtype
+        np.testing.assert_array_equal(probs, Predictions.load(path).probs)
+        np.testing.assert_array_equal(probs, saved.probs)
+        with pytest.raises(ValueError, match="read-only"):
+            probs[0] = 0
+    mapped = Predictions.mapped(path)
+    assert mapped.logits.size == 0 and mapped.meta == saved.meta
+    np.testing.assert_array_equal(mapped.ids, saved.ids)
+
+
+def test_what_cannot_be_mapped_is_read(tmp_path):
+    """Check compressed files, Fortran's order, no rows at all, and archives of longer headers."""
+    path, parts = tmp_path / "oof.npz", some()
+    names = ("ids", "classes", "logits", "probs")
+    arrays = {name: getattr(parts, name) for name in names} | {"meta": np.array("{}")}
+    np.savez_compressed(path, **arrays)
+    np.testing.assert_array_equal(mapped_probs(path), parts.probs)
+    np.savez(path, **arrays | {"probs": np.asfortranarray(parts.probs)})
+    np.testing.assert_array_equal(mapped_probs(path), parts.probs)
+    parts.rows([]).save(path)
+    assert mapped_probs(path).shape == Predictions.mapped(path).probs.shape == (0, 3)
+    parts.save(path)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "b.npz", "w") as new:
+        for entry in old.infolist():
+            copied = zipfile.ZipInfo(entry.filename)
+            copied.extra = b"\xca\xfe\x04\x00abcd"  # as archivers leave times and owners
+            new.writestr(copied, old.read(entry))
+    np.testing.assert_array_equal(mapped_probs(tmp_path / "b.npz"), parts.probs)
+
+
+@pytest.mark.parametrize("rows", [[2], [900_000]])
+def test_a_mapped_file_is_checked(tmp_path, rows):
+    """Check that an odd value in any block, and a file cut short, are refused by the name."""
+    path, n = tmp_path / "oof.npz", 1_000_000
+    probs = np.full((n, 2), 0.5, np.float16)
+    probs[rows, 1] = np.nan
+    ids = np.arange(n).astype(np.str_)
+    empty = np.broadcast_to(np.float32(0), (n, 2))
+    arrays = {"ids": ids, "classes": np.array(["a", "b"]), "logits": empty, "probs": probs}
+    np.savez(path, **arrays, meta=np.array("{}"))
+    with pytest.raises(PodiumError, match=f"probs of id '{rows[0]}', class 'b' is nan"):
+        Predictions.mapped(path)
+    path.write_bytes(path.read_bytes()[:1_000_000])
+    with pytest.raises(PodiumError, match="again, please"):
+        Predictions.mapped(path, "again, please")
+
+
+def test_logits_of_many_rows_are_those_of_few(monkeypatch):
+    """Check that working by blocks changes no bit."""
+    probs = np.random.default_rng(0).random((50, 3)).astype(np.float32)
+    whole = logits_of(probs, "multilabel")
+    monkeypatch.setattr("pipeline.artifacts.predictions.BLOCK", 7)
+    np.testing.assert_array_equal(logits_of(probs, "multilabel"), whole)
 
 
 LOGITS = st.lists(

@@ -1,25 +1,28 @@
 """Ensembles on disk: made once, made again when a member changes, members of each other."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
 from pipeline.artifacts.predictions import Predictions
+from pipeline.decisions.calibration import fit_calibration
+from pipeline.ensemble.answers import load_answers
 from pipeline.ensemble.build import build_ensemble, open_decided
+from pipeline.ensemble.choice import Menu
+from pipeline.ensemble.members import load_members
+from pipeline.ensemble.report import report_parts
 from pipeline.errors import PodiumError
 
-
-@pytest.fixture(autouse=True)
-def short_climbs(monkeypatch):
-    """Climb fewer steps: what is tested here does not depend on how many there are."""
-    monkeypatch.setattr("pipeline.ensemble.blend.ROUNDS", 3)
-    monkeypatch.setattr("pipeline.ensemble.blend.hill_climb.__defaults__", (0, 2))
+FEW = Menu(("mean", "hill-climbing"))  # what is tested here does not depend on how many compete
 
 
-def build(tiny, *runs, name=""):
-    return build_ensemble(tiny.data, tiny.folds(), list(runs) or None, name)
+def build(tiny, *runs, name="", **options):
+    return build_ensemble(
+        tiny.data, tiny.folds(), list(runs) or None, name, **{"menu": FEW} | options
+    )
 
 
 def files(folder) -> dict[str, bytes]:
@@ -41,7 +44,8 @@ def test_an_ensemble_is_made_once(make_tiny):
     tiny.fake_run("b")
     first = build(tiny)
     assert first.made and first.name == "ensemble-all"
-    assert sorted(files(first.folder)) == ["ensemble.json", "oof.npz", "test.npz"]
+    there = ["answers.npz", "diagnostics.json", "ensemble.json", "oof.npz", "test.npz"]
+    assert sorted(files(first.folder)) == there
     before = files(first.folder)
     second = build(tiny)
     assert not second.made and second.record == first.record
@@ -58,6 +62,8 @@ def test_a_changed_member_makes_it_anew(make_tiny):
     before = files(made.folder)
     (made.folder / "test.npz").unlink()
     assert build(tiny).made and files(made.folder)["test.npz"] == before["test.npz"]
+    (made.folder / "answers.npz").write_bytes(b"x")
+    assert build(tiny).made and files(made.folder)["answers.npz"] == before["answers.npz"]
     (made.folder / "oof.npz").write_bytes(b"x")
     assert build(tiny).made and files(made.folder)["oof.npz"] == before["oof.npz"]
     tiny.fake_run("b", skill=3)
@@ -117,7 +123,10 @@ def test_the_record_of_an_ensemble(make_tiny):
         assert got.meta["members"] == ["a", "b"] and got.meta["part"] == part
     assert record["in_sample"] == record["honest"] == pytest.approx(score(tiny, made.folder))
     assert len(record["chosen_per_part"]) == 5 and record["honest_se"] > 0
-    assert len(record["candidates"]) == 4 * 2
+    names = [(c["blend"], c["rule"]) for c in record["candidates"]]
+    assert names[0] == ("mean", "argmax") and ("hill-climbing", "argmax") in names
+    low, high = record["honest_interval"]
+    assert low < record["honest"] < high
 
 
 def test_an_ensemble_can_be_a_member(make_tiny):
@@ -127,9 +136,9 @@ def test_an_ensemble_can_be_a_member(make_tiny):
         tiny.fake_run(name)
     inner = build(tiny, "a", "b", name="inner")
     outer = build(tiny, inner.name, "c", name="outer")
-    assert [member["name"] for member in outer.record["members"]] == ["ensemble-inner", "c"]
+    assert [member["name"] for member in outer.record["members"]] == ["c", "ensemble-inner"]
     np.testing.assert_array_equal(
-        [member["seconds"] for member in outer.record["members"]], [2.0, 1.0]
+        [member["seconds"] for member in outer.record["members"]], [1.0, 2.0]
     )
     everything = build(tiny)
     assert [member["name"] for member in everything.record["members"]] == ["a", "b", "c"]
@@ -225,11 +234,11 @@ def test_test_predictions_must_be_those_of_the_rule(make_tiny):
     tiny.fake_run("a")
     made = build(tiny)
     expected = Predictions.load(made.folder / "test.npz").rows(tiny.data.test.ids).probs
-    np.testing.assert_array_equal(made.test_probs(tiny.data), expected)
+    np.testing.assert_array_equal(made.test_probs(tiny.data, tiny.folds()), expected)
     stored = Predictions.load(made.folder / "test.npz")
     stored.rows(stored.ids[::-1]).save(made.folder / "test.npz")
     with pytest.raises(PodiumError, match="changed since"):
-        open_decided(tiny.data, tiny.folds(), made.name).test_probs(tiny.data)
+        open_decided(tiny.data, tiny.folds(), made.name).test_probs(tiny.data, tiny.folds())
 
 
 def test_an_ensemble_on_other_folds_is_not_opened(make_tiny):
@@ -249,3 +258,71 @@ def test_a_metric_may_be_spelt_in_two_ways(make_tiny):
     made = build(tiny, "a", name="x")
     assert made.record["metric"] == "f1_macro"
     assert open_decided(tiny.data, tiny.folds(), made.name).record == made.record
+
+
+def test_another_menu_makes_it_anew(make_tiny):
+    """Check that BLEND and RULE belong to what an ensemble was made of."""
+    tiny = make_tiny()
+    tiny.fake_run("a")
+    tiny.fake_run("b")
+    build(tiny)
+    only = build(tiny, menu=Menu(("rank",), ("argmax",)))
+    assert only.made and only.record["blend"] == "rank"
+    assert not build(tiny, menu=Menu(("rank",), ("argmax",))).made
+
+
+def test_the_honest_answers_are_kept(make_tiny):
+    """Check that answers.npz holds what the honest score scores, in the order of the rows."""
+    tiny = make_tiny(rows=60)
+    tiny.fake_run("a")
+    tiny.fake_run("b")
+    made = build(tiny)
+    answers = load_answers(made, tiny.data, tiny.folds())
+    assert accuracy_score(tiny.data.labels, answers) == pytest.approx(made.record["honest"])
+
+
+def test_each_fold_model_is_calibrated_before_the_mean(make_tiny):
+    """Check test probabilities of a calibrated run: the mean over folds of the calibrated ones,
+    which differs from the calibrated mean."""
+    tiny = make_tiny(rows=90, metric="log_loss")
+    folds = tiny.folds()
+    rng = np.random.default_rng(0)
+    parts = rng.dirichlet(np.ones(3), (len(folds.numbers), len(tiny.data.test)))
+    folder = tiny.fake_run("a", skill=6, probs={"test": parts.mean(axis=0)})
+    for number, probs in zip(folds.numbers, parts, strict=True):
+        stored = Predictions.load(folder / "test.npz")
+        (folder / f"fold-{number}").mkdir(exist_ok=True)
+        meta = stored.meta | {"fold": number}
+        logits = np.log(probs).astype(np.float32)
+        one = Predictions(tiny.data.test.ids, stored.classes, logits, probs, meta)
+        one.save(folder / f"fold-{number}" / "test.npz")
+    member = load_members(tiny.data, folds, ["a"])[0]
+    found = member.fold_tests()
+    assert found is not None and len(found) == len(folds.numbers)
+    decided = open_decided(tiny.data, folds, "a")
+    calibration = decided.calibration
+    if calibration.kind == "none":
+        y, oof = tiny.data.labels, member.probs["oof"]
+        calibration = fit_calibration("temperature", "multiclass", y, oof)
+        record = decided.record | {"calibration": calibration.to_json()}
+        decided = replace(decided, record=record)
+    expected = np.mean([calibration.apply(one) for one in found], axis=0)
+    got = decided.test_probs(tiny.data, folds)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert np.abs(got - calibration.apply(member.probs["test"])).max() > 1e-3
+
+
+def test_mixed_folds_have_no_honest_score(make_tiny):
+    """Check that runs of other folds join only when asked, and that the record then says so."""
+    tiny = make_tiny(rows=60)
+    tiny.folds(seed=5)
+    tiny.fake_run("other")
+    tiny.folds(seed=0, fresh=True)
+    tiny.fake_run("a")
+    with pytest.raises(PodiumError, match="other folds"):
+        build(tiny, "a", "other")
+    made = build(tiny, "a", "other", mixed=True)
+    assert made.record["honest"] is None and made.record["mixed"]
+    assert [member["name"] for member in made.record["members"]] == ["a", "other"]
+    parts = report_parts(made)
+    assert any("n/a (mixed folds)" in part for part in parts if isinstance(part, str))

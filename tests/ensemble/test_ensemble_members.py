@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.artifacts.predictions import Predictions
-from pipeline.ensemble.members import list_runs, load_members, usable_runs
+from pipeline.artifacts.predictions import Predictions, logits_of, probabilities
+from pipeline.ensemble.members import copies, list_runs, load_members, usable_runs
 from pipeline.errors import PodiumError
 
 
@@ -176,3 +176,173 @@ def test_a_collapsed_run_joins_only_when_named(make_tiny):
     usable, left = usable_runs(tiny.data, tiny.folds())
     assert usable == ["good"] and "collapsed to one answer" in left["bad"]
     assert [member.name for member in load(tiny, "bad")] == ["bad"]
+
+
+def test_what_is_in_order_stays_on_disk(make_tiny):
+    """Check that arrays in the order of the tables are maps of the files, and others are not."""
+    tiny = make_tiny()
+    folder = tiny.fake_run("a")
+    stored = Predictions.load(folder / "test.npz")
+    stored.rows(stored.ids[::-1]).save(folder / "test.npz")
+    probs = load(tiny, "a")[0].probs
+    assert isinstance(probs["oof"], np.memmap) and probs["oof"].filename == folder / "oof.npz"
+    assert getattr(probs["test"], "filename", None) is None
+    np.testing.assert_array_equal(probs["test"], stored.probs)
+
+
+def test_copies_count_once(make_tiny):
+    """Check that a run with another's numbers, in any order, is left out with a warning, whichever
+    comes first, and that one with the same oof alone is not."""
+    tiny = make_tiny()
+    tiny.fake_run("b")
+    source = {
+        part: Predictions.load(tiny.run("b") / f"{part}.npz").probs for part in ("oof", "test")
+    }
+    tiny.fake_run("a", probs=source)
+    tiny.fake_run("c", probs={"oof": source["oof"]})
+    tiny.fake_run("d", probs=source, seedless_hash="s")
+    mixed = Predictions.load(tiny.run("d") / "oof.npz")
+    mixed.rows(mixed.ids[::-1]).save(tiny.run("d") / "oof.npz")
+    for names in (["a", "b", "c", "d"], ["d", "c", "b", "a"]):
+        members = {member.name: member for member in load(tiny, *names)}
+        assert sorted(members) == ["a", "c"]
+        said = ["b is a copy of a: counted once", "d is a copy of a: counted once"]
+        assert sorted(members["a"].warnings) == said and members["c"].warnings == ()
+    assert copies(list(members.values())) == {}
+    one = [load(tiny, name)[0] for name in ("d", "c", "b", "a")]
+    assert copies(one) == {"b": "a", "d": "a"}
+
+
+def test_a_copy_but_for_one_value_is_none(make_tiny):
+    """Check that two members that differ in a single row, wherever it is, both count."""
+    tiny = make_tiny(rows=600)
+    tiny.fake_run("a")
+    source = {
+        part: Predictions.load(tiny.run("a") / f"{part}.npz").probs for part in ("oof", "test")
+    }
+    for row in (0, 1, 313, 599):
+        source["oof"] = Predictions.load(tiny.run("a") / "oof.npz").probs.copy()
+        source["oof"][row] = source["oof"][row][[1, 0, 2]]
+        tiny.fake_run("b", probs=source)
+        assert len(load(tiny, "a", "b")) == 2
+
+
+def other_folds(tiny, name: str, **record) -> None:
+    """Write a run on folds with another seed."""
+    path = tiny.project.folds("tiny")
+    kept = {file: file.read_bytes() for file in path.parent.glob("tiny.*")}
+    tiny.folds(seed=7, fresh=True, **record.pop("plan", {}))
+    tiny.fake_run(name, **record)
+    for file, content in kept.items():
+        file.write_bytes(content)
+
+
+def test_runs_on_other_folds_join_only_as_mixed(make_tiny):
+    """Check that they are refused or left out, and under mixed=True aligned like any other."""
+    tiny = make_tiny()
+    tiny.folds()
+    other_folds(tiny, "b")
+    tiny.fake_run("a")
+    assert "other folds" in refusal(tiny, "a", "b")
+    assert usable_runs(tiny.data, tiny.folds(), mixed=True) == (["a", "b"], {})
+    members = load_members(tiny.data, tiny.folds(), ["a", "b"], mixed=True)
+    assert [(member.name, member.mixed) for member in members] == [("a", False), ("b", True)]
+    stored = Predictions.load(tiny.run("b") / "oof.npz")
+    np.testing.assert_array_equal(members[1].probs["oof"], stored.probs)
+
+
+def test_seeds_on_other_folds_are_a_member_of_their_own(make_tiny):
+    """Check that a mixed run is not averaged into one of the shared folds."""
+    tiny = make_tiny()
+    tiny.folds()
+    other_folds(tiny, "b", seedless_hash="r")
+    for name in ("a", "c"):
+        tiny.fake_run(name, seedless_hash="r")
+    members = load_members(tiny.data, tiny.folds(), ["a", "b", "c"], mixed=True)
+    assert [(member.runs, member.mixed) for member in members] == [
+        (("a", "c"), False),
+        (("b",), True),
+    ]
+
+
+def test_a_mixed_run_must_have_every_validated_row(make_tiny):
+    """Check that a row of the other run's local test split is taken from there, and that a hold-out
+    run, which lacks rows, is left out with the reason."""
+    tiny = make_tiny()
+    tiny.folds()
+    other_folds(tiny, "split", plan={"test": 0.2})
+    other_folds(tiny, "held", plan={"n_folds": 1, "holdout": 0.3})
+    usable, left = usable_runs(tiny.data, tiny.folds(), mixed=True)
+    assert usable == ["split"] and "no prediction for" in left["held"]
+    (member,) = load_members(tiny.data, tiny.folds(), ["split"], mixed=True)
+    files = [Predictions.load(tiny.run("split") / f"{p}.npz") for p in ("oof", "local-test")]
+    rows = {name: row for one in files for name, row in zip(one.ids, one.probs, strict=True)}
+    expected = np.stack([rows[name] for name in tiny.data.train.ids])
+    np.testing.assert_array_equal(member.probs["oof"], expected)
+
+
+def test_an_ensemble_of_mixed_folds_stays_mixed(make_tiny):
+    """Check that such an ensemble joins another only where mixed folds are allowed again."""
+    tiny = make_tiny()
+    tiny.fake_run("a", members=[], mixed=True)
+    assert "MIXED_FOLDS=1" in refusal(tiny, "a")
+    (member,) = load_members(tiny.data, tiny.folds(), ["a"], mixed=True)
+    assert member.mixed and member.fold_tests() is None
+
+
+def with_fold_tests(tiny, name: str, *, logits=False, **record) -> np.ndarray:
+    """Write a run and what each of its fold models predicts, in an order of rows of its own; return
+    the latter (folds, n, c) in the table's order."""
+    rng = np.random.default_rng(len(name))
+    ids, numbers = tiny.data.test.ids, tiny.folds().numbers
+    values = rng.normal(size=(len(numbers), len(ids), 3)).astype(np.float32)
+    models = np.stack([probabilities(one, "multiclass") for one in values])
+    folder = tiny.fake_run(name, probs={"test": models.mean(axis=0)}, **record)
+    for k, probs in zip(numbers, models, strict=True):
+        stated = np.full_like(probs, 1 / 3) if logits else probs
+        order = rng.permutation(len(ids))
+        made = Predictions(ids, np.array(tiny.data.classes), values[k], stated, {"fold": k})
+        made.rows(ids[order]).save(folder / f"fold-{k}" / "test.npz")
+    return models
+
+
+def test_fold_models_are_told_apart(make_tiny):
+    """Check that each fold model's test rows come in the table's order, averaged over seeds."""
+    tiny = make_tiny()
+    first = with_fold_tests(tiny, "a", seedless_hash="r")
+    second = with_fold_tests(tiny, "a-s1", seedless_hash="r")
+    alone = load(tiny, "a")[0].fold_tests()
+    np.testing.assert_array_equal(np.stack(alone), first)
+    both = load(tiny, "a", "a-s1")[0]
+    np.testing.assert_allclose(both.fold_tests(), (first + second) / 2, atol=1e-7)
+    np.testing.assert_allclose(np.mean(both.fold_tests(), axis=0), both.probs["test"], atol=1e-6)
+
+
+def test_fold_models_whose_views_average_logits(make_tiny):
+    """Check that they are read from the logits where the run's record says so."""
+    tiny = make_tiny()
+    models = with_fold_tests(tiny, "a", logits=True, views={"average": "logits"})
+    np.testing.assert_array_equal(np.stack(load(tiny, "a")[0].fold_tests()), models)
+
+
+@pytest.mark.parametrize("kind", ["no files", "one missing", "another mean", "refit"])
+def test_fold_models_that_do_not_make_the_run_are_none(make_tiny, kind):
+    """Check that a missing file, another mean or a refit gives None, for a pair of seeds too."""
+    tiny = make_tiny()
+    if kind == "no files":
+        tiny.fake_run("a", seedless_hash="r")
+    elif kind == "refit":
+        with_fold_tests(tiny, "a", seedless_hash="r", folds={"refit": {"fold": 5}})
+    else:
+        with_fold_tests(tiny, "a", seedless_hash="r")
+    path = tiny.run("a") / "fold-2" / "test.npz"
+    if kind == "one missing":
+        path.unlink()
+    elif kind == "another mean":
+        stored = Predictions.load(path)
+        changed = stored.probs[:, [1, 2, 0]]
+        logits = logits_of(changed, "multiclass")
+        Predictions(stored.ids, stored.classes, logits, changed, stored.meta).save(path)
+    with_fold_tests(tiny, "a-s1", seedless_hash="r")
+    assert load(tiny, "a")[0].fold_tests() is None
+    assert load(tiny, "a", "a-s1")[0].fold_tests() is None

@@ -1,0 +1,1 @@
+"""Blending: weights, pools and stackers, fitted on out-of-fold rows and applied to any rows."""

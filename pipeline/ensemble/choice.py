@@ -1,0 +1,179 @@
+"""Which chain: chosen by cross-fitted score, the simplest within one standard error of the best.
+
+First all blends compete under one rule; then the plain mean and the blend so chosen compete under
+every rule, as they are and calibrated. So a score is the best of some twenty and not of a hundred,
+which keeps the winner's curse small, and `honest_score` repeats all of it out of sample.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.decisions import needs_calibration, rule_kinds
+from pipeline.ensemble.blending.blend import LEVELS, methods
+from pipeline.ensemble.chain import CALIBRATIONS, Candidate
+from pipeline.ensemble.cross_fit import CrossFit, row_log_loss
+from pipeline.ensemble.rows import Rows
+from pipeline.errors import PodiumError, nearest
+from pipeline.metrics import CustomMetric, Metric, resample_scores
+
+RESAMPLES = 200  # of the paired bootstrap that a choice rests on
+CUSTOM_RESAMPLES = 50  # the same for a custom metric, which is called once per resample
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The chosen candidate, its cross-fitted answers and probabilities of the rows, and the
+    cross-fitted score and gain over the simplest of every candidate."""
+
+    chosen: Candidate
+    answer: np.ndarray
+    probs: np.ndarray
+    table: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Menu:
+    """The blends and the kinds of rule that compete; all that suit the metric by default."""
+
+    blends: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+    def suiting(self, metric: Metric, members: int) -> "Menu":
+        """Return what there is to choose from for a metric and a number of members."""
+        blends, rules = methods(metric, members), rule_kinds(metric)
+        for name, asked, known in (("BLEND", self.blends, blends), ("RULE", self.rules, rules)):
+            for one in asked:
+                if one not in known and not (members == 1 and one in LEVELS):
+                    hint = nearest(one, known) or f"; there are {', '.join(known)}"
+                    raise PodiumError(f"{name}: {one!r} does not suit {metric.name} here{hint}")
+        blends = tuple(name for name in blends if name in self.blends) or blends
+        return Menu(blends, tuple(kind for kind in rules if kind in self.rules) or rules)
+
+
+ANY = Menu()
+
+
+def choose(
+    metric: Metric, rows: Rows, seed: int, *, menu: Menu = ANY, parts: int | None = None
+) -> Choice:
+    """Choose blend, calibration and rule for `rows`, cross-fitted over at most `parts` parts.
+
+    The plain mean under the rule that needs no fitting is scored for comparison whatever the menu.
+    """
+    rows, menu = rows.with_parts(seed, parts), menu.suiting(metric, len(rows.stack))
+    fits, simplest = CrossFit(metric, rows), Candidate("mean", rule_kinds(metric)[0])
+    common = "global" if "global" in menu.rules else menu.rules[0]
+    fits.add(simplest.blend, [("none", simplest.rule)])
+    for name in menu.blends:
+        fits.add(name, [("none", common)])
+    scored = _Scores(fits, seed)
+    scored.update()
+    best = scored.chosen([Candidate(name, common) for name in menu.blends]).blend
+    for blend in dict.fromkeys((menu.blends[0], best)):
+        fits.add(blend, _variants(metric, menu.rules, _calibration(fits, blend)))
+    scored.update()
+    allowed = [c for c in fits.answers if c.blend in menu.blends and c.rule in menu.rules]
+    chosen = scored.chosen(allowed)
+    probs = fits.probs(chosen.blend, chosen.calibration)
+    return Choice(chosen, fits.answers[chosen], probs, scored.table())
+
+
+def _calibration(fits: CrossFit, blend: str) -> str:
+    """Return the calibration of `blend` by cross-fitted log loss, none unless another is better by
+    a standard error."""
+    metric, rows = fits.metric, fits.rows
+    if not calibrates(metric):
+        return "none"
+    kinds = CALIBRATIONS
+    if metric.task == "multiclass" and metric.needs == "labels":
+        kinds = CALIBRATIONS[:2]  # one factor per class would be a rule beside the rule
+    losses = [row_log_loss(rows.labels, fits.probs(blend, kind), metric.task) for kind in kinds]
+    seen = ~rows.without
+    units = rows.keys[seen]
+    gains = [_grouped(losses[0][seen] - loss[seen], units) for loss in losses]
+    means = np.array([gain.mean() for gain in gains])
+    best = int(np.argmax(means))
+    for kind, gain in zip(kinds, gains, strict=True):
+        short = gains[best] - gain
+        if short.mean() <= short.std() / len(short) ** 0.5:
+            return kind
+    return kinds[best]
+
+
+def calibrates(metric: Metric) -> bool:
+    """Whether probabilities are calibrated for a metric: not where their order alone counts."""
+    return metric.name not in ("auc_macro", "ap_macro")
+
+
+def _grouped(values: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Return the sums of `values` by unit, scaled so that their mean is the mean of the rows."""
+    _, which = np.unique(units, return_inverse=True)
+    sums = np.bincount(which.ravel(), values)
+    return sums * (len(sums) / len(values))
+
+
+def _variants(metric: Metric, kinds: tuple[str, ...], calibration: str) -> list[tuple[str, str]]:
+    """Return the pairs of calibration and rule that compete for one blend."""
+    found = []
+    for kind in kinds:
+        if needs_calibration(kind):
+            found.append((calibration, kind))
+            continue
+        if metric.task == "multilabel" or metric.needs == "probs":
+            found.append(("none", kind))
+        found.append((calibration, kind))  # of several classes: the same answer, surer of itself
+    return list(dict.fromkeys(found))
+
+
+class _Scores:
+    """Candidates' scores, higher is better, and those of the same resamples for each of them."""
+
+    def __init__(self, fits: CrossFit, seed: int) -> None:
+        self.fits, self.seed = fits, seed
+        self.scores: dict[Candidate, float] = {}
+        self.drawn: dict[Candidate, np.ndarray] = {}
+
+    def update(self) -> None:
+        """Score the answers that are not scored yet."""
+        metric, rows = self.fits.metric, self.fits.rows
+        new = {name: a for name, a in self.fits.answers.items() if name not in self.scores}
+        if not new:
+            return
+        resamples = CUSTOM_RESAMPLES if isinstance(metric, CustomMetric) else RESAMPLES
+        pooled = list(new.values())
+        drawn = resample_scores(metric, rows.labels, pooled, rows.groups, resamples, self.seed)
+        for name, answer, values in zip(new, pooled, drawn, strict=True):
+            self.scores[name] = metric.sign * metric.score(rows.labels, answer)
+            self.drawn[name] = metric.sign * values
+
+    def chosen(self, among: list[Candidate]) -> Candidate:
+        """Return the simplest whose shortfall from the best is within its standard error."""
+        best = max(among, key=self.scores.__getitem__)
+        within = [
+            name
+            for name in among
+            if self.scores[best] - self.scores[name]
+            <= np.nanstd(self.drawn[best] - self.drawn[name])
+        ]
+        return min(within, key=self._order)
+
+    def _order(self, name: Candidate) -> tuple[Any, ...]:
+        """The simpler first; of equals the higher score, then the calibrated, then the first."""
+        return name.level, -self.scores[name], name.calibration == "none"
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return every candidate's score, and its gain over the first with its standard error."""
+        first = next(iter(self.scores))
+        return [
+            {
+                "blend": name.blend,
+                "calibration": name.calibration,
+                "rule": name.rule,
+                "honest": self.fits.metric.sign * score,
+                "gain": score - self.scores[first],
+                "gain_se": float(np.nanstd(self.drawn[name] - self.drawn[first])),
+            }
+            for name, score in self.scores.items()
+        ]

@@ -1,0 +1,26 @@
+"""What `make import` says."""
+
+from pipeline.competition import CompetitionData
+from pipeline.decisions import default_rule
+from pipeline.ensemble.imports.run import Imported
+
+
+def report(data: CompetitionData, made: Imported) -> str:
+    """Say what was imported, how it scores, and what to do next."""
+    record, comp = made.record, data.competition.name
+    done = "imported" if made.made else "there already, unchanged"
+    score = "not defined" if record["oof_score"] is None else f"{record['oof_score']:.4f}"
+    rows = ", ".join(f"{count:,} rows {part}" for part, count in record["rows"].items())
+    rule = default_rule(data.metric).describe()
+    lines = [
+        f"{data.project.shown(made.folder)}: {done}{f' {made.said}' if made.said else ''}",
+        f"{rows}; {len(data.classes)} classes",
+        f"out-of-fold {data.metric.name} {score} ({rule})",
+    ]
+    if record["dropped"]:
+        lines.append(f"{record['dropped']:,} rows dropped: no fold validates them")
+    lines += [f"warning: {warning}" for warning in record["warnings"]]
+    known = record["folds_hash"] is not None
+    return "\n".join(
+        [*lines, f"next: make ensemble COMP={comp}{'' if known else ' MIXED_FOLDS=1'}"]
+    )

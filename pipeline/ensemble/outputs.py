@@ -1,0 +1,91 @@
+"""What a decision leaves on disk: the ensemble's own predictions, and hashes of what was there."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.artifacts.files import file_hash
+from pipeline.artifacts.predictions import Predictions, logits_of
+from pipeline.competition import CompetitionData
+from pipeline.decisions.calibration import Calibration
+from pipeline.ensemble.blending.blend import Blend
+from pipeline.ensemble.members import PARTS, wanted_ids
+from pipeline.ensemble.stack import Stack
+from pipeline.folds import Folds
+
+
+class Predicted(Protocol):
+    """Probabilities (n, c) by part, and those of the test part by fold model where known."""
+
+    @property
+    def probs(self) -> Mapping[str, np.ndarray]: ...
+
+    def fold_tests(self) -> list[np.ndarray] | None: ...
+
+
+def part_stack(members: Sequence[Predicted], part: str) -> Stack:
+    """Return the members' probabilities of a part, where they lie."""
+    return Stack.of([member.probs[part] for member in members])
+
+
+def part_probs(
+    blend: Blend, calibration: Calibration, members: Sequence[Predicted], part: str
+) -> np.ndarray:
+    """Return the calibrated blend (n, c) float32 of a part that fold models share.
+
+    Calibration is fitted on rows that one fold model each has predicted. The mean of several is
+    less sure of itself than each of them, so each fold model's blend is calibrated, and the mean is
+    taken last. A member whose fold models are not known counts with its mean in each.
+    """
+    stacks = [part_stack(members, part)]
+    if calibration.kind != "none" and part == "test":
+        stacks = _fold_stacks(members) or stacks
+    total = np.zeros(stacks[0].shape[1:])
+    for stack in stacks:
+        total += calibration.apply(blend.apply(stack))
+    return (total / len(stacks)).astype(np.float32)
+
+
+def _fold_stacks(members: Sequence[Predicted]) -> list[Stack]:
+    """Return a stack per fold model of the members whose fold models are known and equally many."""
+    found = [member.fold_tests() for member in members]
+    counts = {len(folds) for folds in found if folds}
+    if len(counts) != 1:
+        return []
+    of_fold = [
+        [member.probs["test"] if folds is None else folds[at] for member, folds in
+         zip(members, found, strict=True)]
+        for at in range(counts.pop())
+    ]  # fmt: skip
+    return [Stack.of(arrays) for arrays in of_fold]
+
+
+def write_predictions(
+    data: CompetitionData, folds: Folds, folder: Path, probs: dict[str, np.ndarray], runs: list[str]
+) -> None:
+    """Write an ensemble's own predictions, by part. Those out of fold are cross-fitted, so that a
+    member of another ensemble carries no row's own label into it (only, as every base model does,
+    those of the other parts, and the choice of method, made on all rows)."""
+    meta = {
+        "competition": data.competition.name,
+        "run": folder.name,
+        "folds_hash": folds.hash,
+        "data_hash": data.hash,
+        "members": runs,
+        "coverage": {"folds": list(folds.numbers), "of": list(folds.numbers), "missing": ""},
+    }
+    classes = np.asarray(data.classes, np.str_)
+    for part, ids in wanted_ids(data, folds).items():
+        if part not in probs:
+            continue
+        logits = logits_of(probs[part], data.competition.task)
+        stored = Predictions(ids, classes, logits, probs[part], meta | {"part": part})
+        stored.save(folder / f"{part}.npz")
+
+
+def output_hashes(folder: Path) -> dict[str, str]:
+    """Return the hashes of a run's or ensemble's prediction files that are there."""
+    paths = (folder / f"{part}.npz" for part in PARTS)
+    return {path.name: file_hash(path) for path in paths if path.exists()}
