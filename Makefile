@@ -6,7 +6,8 @@
 #   COMP=digits  ARCH=  RECIPE=baseline  NAME=  SEED=0  SET="training.epochs=3"  ONLY=0  LIMIT=500
 #   FASHION_MNIST=folder of the four IDX files of COMP=fashion-mnist (no option: read from the environment)
 #   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  FRESH=1  REFIT=1  BUDGET=2h
-#   DATA=folder (make init, make predict)  CONFIDENCE=0.9  OUT=file.csv
+#   CONFIDENCE=0.9  OUT=file.csv  SECONDS=600 (make import)  MIXED_FOLDS=1 (make ensemble)
+#   DATA=folder (make init, make predict), folds.csv (make folds), oof.csv,test.csv (make import)
 PYTHON ?= python3
 COMP ?= digits
 RUN := .venv/bin/python -m pipeline
@@ -28,7 +29,7 @@ wanting = $(patsubst experiments/competitions/%.requirements.txt,%,$(wildcard ex
 extra = $(addprefix .venv/extra-,$(filter $(wanting),$(COMP)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test init audit folds preview lr-find train learning-curve predict ensemble submit score leaderboard
+.PHONY: help setup demo test init audit folds preview lr-find train learning-curve predict import ensemble compare submit score leaderboard
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,8 +67,8 @@ init: .venv/done ## look at DATA=folder and write experiments/competitions/COMP.
 audit: .venv/done $(extra) ## look for leaks, duplicates and bad pictures: audit.html: FRESH=1
 	@$(RUN) audit $(call options,)
 
-folds: .venv/done $(extra) ## make the folds that all runs share: FOLDS= HOLDOUT= TEST= SEED= FRESH=1
-	@$(RUN) folds $(call options,FOLDS HOLDOUT TEST SEED)
+folds: .venv/done $(extra) ## make the folds that all runs share, or take DATA=folds.csv: FOLDS= HOLDOUT= TEST= SEED= FRESH=1
+	@$(RUN) folds $(call options,FOLDS HOLDOUT TEST SEED DATA)
 
 preview: .venv/done $(extra) ## draw what the network is fed: ARCH= RECIPE= SET= SEED= ONLY= LIMIT=12
 	@$(RUN) preview --comp $(call quoted,COMP) $(foreach name,ARCH RECIPE SET SEED ONLY LIMIT,$(call option,$(name)))
@@ -84,8 +85,14 @@ learning-curve: .venv/done $(extra) ## train ARCH on 1/8, 1/4, 1/2 and all rows:
 predict: .venv/done $(extra) ## answers of the newest ensemble, or FROM=run, for DATA=folder: CONFIDENCE= OUT=
 	@$(RUN) predict --comp $(call quoted,COMP) $(foreach name,FROM DATA CONFIDENCE OUT,$(call option,$(name)))
 
-ensemble: .venv/done $(extra) ## blend all finished runs, or RUNS="a b", and decide: NAME=
-	@$(RUN) ensemble --comp $(call quoted,COMP) $(foreach name,RUNS NAME,$(call option,$(name)))
+import: .venv/done $(extra) ## predictions from anywhere as run NAME: DATA=oof.csv,test.csv SECONDS= FRESH=1
+	@$(RUN) import $(call options,DATA NAME SECONDS)
+
+ensemble: .venv/done $(extra) ## blend all finished runs, or RUNS="a b", and decide: NAME= BLEND= RULE= MIXED_FOLDS=1
+	@$(RUN) ensemble --comp $(call quoted,COMP) $(foreach name,RUNS NAME BLEND RULE,$(call option,$(name))) $(if $(filter-out 0 no false,$(MIXED_FOLDS)),--mixed-folds)
+
+compare: .venv/done $(extra) ## is RUNS="a b" a real gain: verdict, what changed, pictures fixed and broken
+	@$(RUN) compare --comp $(call quoted,COMP) $(call option,RUNS)
 
 submit: .venv/done $(extra) ## write a checked submission of the newest ensemble, or FROM=run
 	@$(RUN) submit --comp $(call quoted,COMP) $(call option,FROM)

@@ -3,8 +3,9 @@
 Heavy imports happen inside the verb that needs them, so that help answers at once.
 """
 
+import pipeline.cli.after
 import pipeline.cli.before
-import pipeline.cli.way  # noqa: F401 (both give the parser its verbs)
+import pipeline.cli.way  # noqa: F401 (all three give the parser its verbs)
 from pipeline.cli.app import app, main
 
 __all__ = ["app", "main"]

@@ -74,9 +74,14 @@ def confirmed(question: str) -> bool:
     return sys.stdin.isatty() and typer.confirm(question)
 
 
+def words(text: str) -> list[str]:
+    """Return the names of a variable, between blanks or commas."""
+    return text.replace(",", " ").split()
+
+
 def numbers(text: str, variable: str) -> list[int]:
     try:
-        return [int(part) for part in text.replace(",", " ").split()]
+        return [int(part) for part in words(text)]
     except ValueError:
         raise PodiumError(f"{variable}: {text!r} is not a list of whole numbers") from None
 

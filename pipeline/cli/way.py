@@ -14,11 +14,11 @@ from pipeline.cli.app import (
     data_and_folds,
     numbers,
     project_here,
+    words,
 )
 from pipeline.config.times import parse_budget
 from pipeline.errors import PodiumError
 from pipeline.show import (
-    ensemble_report,
     graded_table,
     next_after_training,
     parts,
@@ -49,17 +49,25 @@ def folds(
     holdout: Annotated[float | None, typer.Option(help="share, with --folds 1; 0.2")] = None,
     test: Annotated[float, typer.Option(help="share kept apart as a local test split")] = 0.0,
     seed: Annotated[int, typer.Option(help="of the split")] = 0,
+    data: Annotated[str, typer.Option(help="a CSV id,fold[,group] to take them from")] = "",
     fresh: Fresh = False,
 ) -> None:
-    """Make the folds that all runs share; never remade unless --fresh."""
+    """Make the folds that all runs share, or take given ones; never remade unless --fresh."""
     from pipeline.competition import absent_sentence, load_data
-    from pipeline.folds import balance_table, duplicates_sentence, make_shared
+    from pipeline.folds import balance_table, duplicates_sentence, install_given, make_shared
 
-    project = project_here()
+    project, given = project_here(), data
     data = load_data(project, comp)
     path = project.folds(comp)
-    options = {"n_folds": folds, "holdout": holdout, "test": test, "seed": seed, "fresh": fresh}
-    found, made = make_shared(data, **options)
+    options = {"n_folds": folds, "holdout": holdout, "test": test, "seed": seed}
+    if given and options != {"n_folds": 5, "holdout": None, "test": 0.0, "seed": 0}:
+        raise PodiumError(
+            f"folds: DATA={given} says them all; leave FOLDS, HOLDOUT, TEST, SEED out"
+        )
+    if given:
+        found, made = install_given(data, given, fresh=fresh)
+    else:
+        found, made = make_shared(data, **options, fresh=fresh)
     print(f"{project.shown(path)}: {'made' if made else 'there already, unchanged'}, {found.hash}")
     if data.absent:
         print(absent_sentence(project, comp, data.absent, data.competition.missing_images))
@@ -91,7 +99,7 @@ def train(
 
     if executor != "local":
         raise PodiumError(f"EXECUTOR: {executor!r} is not known; there is: local")
-    asked = comp, arch.replace(",", " ").split(), recipe, seeds, set, name, folds_now, limit, fresh
+    asked = comp, words(arch), recipe, seeds, set, name, folds_now, limit, fresh
     request = TrainRequest(*asked, refit=refit, budget=seconds, ask=confirmed)
     summaries = run_train(project_here(), request, say)
     if not summaries:
@@ -101,18 +109,42 @@ def train(
     print(f"next: {next_after_training(summaries, comp)}")
 
 
+@app.command(name="import")
+def import_(
+    comp: Comp = "digits",
+    data: Annotated[str, typer.Option(help="oof.csv,test.csv[,folds.csv], or .npz")] = "",
+    name: Annotated[str, typer.Option(help="of the run")] = "",
+    seconds: Annotated[float, typer.Option(help="that its training took")] = 0.0,
+    fresh: Fresh = False,
+) -> None:
+    """Take predictions from anywhere as a run that ensembles can join."""
+    from pipeline.ensemble.imports import import_run, report
+
+    if not data or not name:
+        raise PodiumError(f"import: what? make import COMP={comp} DATA=oof.csv,test.csv NAME=x")
+    competition, found = data_and_folds(comp)
+    made = import_run(competition, found, data, name, seconds=seconds, fresh=fresh)
+    print(report(competition, made))
+
+
 @app.command()
 def ensemble(
     comp: Comp = "digits",
     runs: Annotated[str, typer.Option(help="runs to blend; all finished ones if empty")] = "",
     name: Annotated[str, typer.Option(help="of the ensemble")] = "",
+    blend: Annotated[str, typer.Option(help="blends that compete; all if empty")] = "",
+    rule: Annotated[str, typer.Option(help="rules that compete; all if empty")] = "",
+    mixed: Annotated[bool, typer.Option("--mixed-folds", help="runs of other folds, too")] = False,
 ) -> None:
     """Blend runs, choose the decision rule, and score both honestly."""
     from pipeline.ensemble.build import build_ensemble
+    from pipeline.ensemble.choice import Menu
+    from pipeline.ensemble.report import report_parts
 
     data, found = data_and_folds(comp)
-    made = build_ensemble(data, found, runs.split() or None, name)
-    print(ensemble_report(made))
+    menu = Menu(tuple(words(blend)), tuple(words(rule)))
+    made = build_ensemble(data, found, words(runs) or None, name, mixed=mixed, menu=menu)
+    print(parts(report_parts(made)))
     if data.sample is not None:
         print(f"next: make submit COMP={comp} FROM={made.name}")
 

@@ -163,6 +163,44 @@ def set_score(
     return next(row for row in changed.rows if row.number == entry.number)
 
 
+def note_comparison(project: Project, comp: str, honest: dict[str, float], said: str) -> list[int]:
+    """Note in the ledger what a comparison said, and return the numbers of the rows.
+
+    `honest` maps the source before and the one after to their honest scores. Noted is it in rows of
+    the one after whose parent is of the one before, or is none: it becomes their parent. Rows of an
+    earlier decision under the same name, with another honest score, are let be. What stands in a
+    note stays; only what an earlier comparison with the same source said is replaced.
+    """
+    path = project.ledger(comp)
+    if not path.exists():
+        return []
+    before, after = honest
+    with locked(project, comp):
+        ledger = Ledger.load(path)
+        there = [r for r in ledger.rows if r.value("cv_honest") in (None, honest.get(r.source))]
+        parents = [str(row.number) for row in there if row.source == before]
+        found = [row for row in there if row.source == after and row.parent in ("", *parents)]
+        changed = ledger
+        for row in found:
+            earlier = [number for number in parents if int(number) < row.number]
+            parent = row.parent or (earlier[-1] if earlier else "")
+            note = _with_comparison(row.note, before, said)
+            changed = changed.update(row.number, note=note, parent=parent)
+        if changed != ledger:
+            changed.save()
+    return [row.number for row in found]
+
+
+def _with_comparison(note: str, before: str, said: str) -> str:
+    """Return a note with what a comparison said at its end, or where an earlier one said it."""
+    new = f"against {before}: {said.replace(';', ',')}"
+    old = re.compile(rf"against {re.escape(before)}: [^;]* [+-]\S+ ± \S+ (keep|worse|noise)")
+    found = [part for part in note.split("; ") if old.fullmatch(part)]
+    if found:
+        return "; ".join(new if part == found[0] else part for part in note.split("; "))
+    return f"{note}; {new}" if note else new
+
+
 def _chosen(ledger: Ledger, which: int | str | None, comp: str) -> Entry:
     if not ledger.rows:
         raise PodiumError(f"{ledger.path}: no submission yet; make one: make submit COMP={comp}")
