@@ -238,10 +238,13 @@ def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
 
 
 def logits_of(probs: np.ndarray, task: str) -> np.ndarray:
-    """Return float32 logits whose probabilities are `probs`: log p (multiclass) or log odds.
+    """Return float32 logits whose probabilities are `probs` (n, c), or those (c,) of one row: log p
+    (multiclass) or log odds.
 
     Probabilities are first clipped to [1e-7, 1 - 1e-7], so that 0 and 1 stay finite.
     """
+    if probs.ndim == 1:
+        return logits_of(probs[None], task)[0]
     logits = np.empty(probs.shape, np.float32)
     for here in blocks(*probs.shape):
         clipped = np.clip(probs[here].astype(np.float64), 1e-7, 1 - 1e-7)
