@@ -7,11 +7,12 @@ truth. Table 1, per kind of competition: the mean of |honest - truth|, the bias 
 the in-sample and of the best cross-fitted score (the winner's curse), how often the stated 95 %
 interval and +- 1.96 SE hold the truth (of a real competition resampled, the truth is itself a
 sample, and the interval of the difference is asked), and what three ways of choosing are truly
-worth beyond the plain mean. Table 2, per blend: optimism in-sample and cross-fitted, true gain.
+worth beyond the plain mean. Tables 2 and 3, per blend (under one rule) and per rule (of the plain
+mean): the mean error of its own cross-fitted score, optimism in-sample and cross-fitted, how often
+its 1.96 SE hold the truth, what it truly gains, how often it was chosen.
 """
 
 import argparse
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from benchmarks.ensemble_worlds import WORLDS, World, resampled, simulated
 from pipeline.artifacts.columns import table
 from pipeline.competition import load_data
 from pipeline.config.project import Project
-from pipeline.decisions import rule_kinds
+from pipeline.decisions import needs_calibration, rule_kinds
 from pipeline.ensemble.blending.blend import methods
 from pipeline.ensemble.chain import Candidate, fit_chain
 from pipeline.ensemble.choice import choose
@@ -54,7 +55,8 @@ class Outcome:
     mean_truth: float
     seconds: float
     chosen: str
-    blends: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    blends: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    rules: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def outcome(name: str, metric: Metric, rows: Rows, fresh: Rows, seed: int) -> Outcome:
@@ -70,6 +72,10 @@ def outcome(name: str, metric: Metric, rows: Rows, fresh: Rows, seed: int) -> Ou
     small = len(fresh) < 10_000
     truth_se = standard_error(metric, fresh.labels, answer, fresh.groups, 300) if small else 0.0
     low, high = sorted(sign * end for end in honest.interval)
+    kinds = rule_kinds(metric)
+    common = "global" if "global" in kinds else kinds[0]
+    blends = {blend: Candidate(blend, common) for blend in methods(metric, len(rows.stack))}
+    rules = {kind: Candidate("mean", kind, _calibration(kind, metric)) for kind in kinds}
     return Outcome(
         name,
         sign * honest.score,
@@ -83,8 +89,15 @@ def outcome(name: str, metric: Metric, rows: Rows, fresh: Rows, seed: int) -> Ou
         worth[simplest][1],
         seconds,
         str(choice.chosen),
-        dict(_per_blend(metric, rows, fresh)),
+        {name: _method(one, metric, rows, fresh) for name, one in blends.items()},
+        {name: _method(one, metric, rows, fresh) for name, one in rules.items()},
     )
+
+
+def _calibration(kind: str, metric: Metric) -> str:
+    if not needs_calibration(kind):
+        return "none"
+    return "per-class" if metric.task == "multilabel" else "temperature"
 
 
 def _worth(
@@ -97,18 +110,16 @@ def _worth(
     return *scores, metric.sign * metric.score(fresh.labels, answer), answer
 
 
-def _per_blend(
-    metric: Metric, rows: Rows, fresh: Rows
-) -> Iterator[tuple[str, tuple[float, float, float]]]:
-    """Yield each blend's score in-sample, cross-fitted and on fresh rows, under one rule."""
-    kinds = rule_kinds(metric)
-    rule = "global" if "global" in kinds else kinds[0]
+def _method(one: Candidate, metric: Metric, rows: Rows, fresh: Rows) -> tuple[float, ...]:
+    """Return a candidate's score in-sample, cross-fitted and on fresh rows, and the standard error
+    of the second."""
     fits = CrossFit(metric, rows.with_parts(0))
-    for blend in methods(metric, len(rows.stack)):
-        fits.add(blend, [("none", rule)])
-        crossed = metric.score(rows.labels, fits.answers[Candidate(blend, rule)])
-        in_sample, truth, _ = _worth(Candidate(blend, rule), metric, rows, fresh)
-        yield blend, (in_sample, metric.sign * crossed, truth)
+    fits.add(one.blend, [(one.calibration, one.rule)])
+    answer = fits.answers[one]
+    crossed = metric.sign * metric.score(rows.labels, answer)
+    se = standard_error(metric, rows.labels, answer, rows.groups, 200)
+    in_sample, truth, _ = _worth(one, metric, rows, fresh)
+    return in_sample, crossed, truth, se
 
 
 def _simulation(job: tuple[World, int]) -> Outcome:
@@ -166,28 +177,35 @@ def _bias(values: np.ndarray) -> str:
     return f"{values.mean():+.4f} ± {se:.4f}"
 
 
-def blends_table(outcomes: list[Outcome]) -> str:
-    """Return the second table: each blend over all competitions scored between 0 and 1."""
-    lines = []
+def methods_table(outcomes: list[Outcome], what: str) -> str:
+    """Return the table of each blend or rule over the competitions scored between 0 and 1."""
+    lines, place = [], {"blends": 0, "rules": -1}[what]
     outcomes = [o for o in outcomes if "log_loss" not in o.world]
-    for blend in dict.fromkeys(name for o in outcomes for name in o.blends):
-        found = np.array([(*o.blends[blend], o.blends["mean"][2]) for o in outcomes
-                          if blend in o.blends])  # fmt: skip
-        inside, crossed, truth, mean = found.T
-        times = sum(o.chosen.split(" + ")[0] == blend for o in outcomes)
-        cells = [_bias(inside - truth), _bias(crossed - truth), _bias(truth - mean)]
-        lines.append([blend, *cells, str(times)])
-    return table(["blend", "in-sample bias", "cross-fitted bias", "true gain", "chosen"], lines)
+    for name in dict.fromkeys(name for o in outcomes for name in getattr(o, what)):
+        among = [getattr(o, what) for o in outcomes if name in getattr(o, what)]
+        found = np.array([(*one[name], next(iter(one.values()))[2]) for one in among])
+        inside, crossed, truth, se, simplest = found.T
+        times = sum(o.chosen.split(" + ")[place] == name for o in outcomes)
+        off = crossed - truth
+        cells = [f"{np.abs(off).mean():.4f}", _bias(inside - truth), _bias(off)]
+        cells += [f"{(np.abs(off) <= 1.96 * se).mean():.1%}", _bias(truth - simplest)]
+        lines.append([name, str(len(among)), *cells, f"{times / len(among):.1%}"])
+    return table([what, *METHOD_HEADERS], lines)
+
+
+METHOD_HEADERS = ["n", "mean |cross-fitted - truth|", "in-sample bias", "cross-fitted bias",
+                  "1.96 SE holds", "true gain", "chosen"]  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--each", type=int, default=50, help="competitions of each kind")
-    parser.add_argument("--comp", nargs="*", default=[], help="real ones to resample, too")
+    parser.add_argument("--comp", nargs="*", default=[], help="real ones to halve, too")
+    parser.add_argument("--halves", type=int, default=15, help="random halves of each of these")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(argv)
     simulations = [(world, seed) for seed in range(args.each) for world in WORLDS]
-    resamplings = [(Path.cwd(), comp, seed) for seed in range(args.each) for comp in args.comp]
+    resamplings = [(Path.cwd(), comp, seed) for seed in range(args.halves) for comp in args.comp]
     with ProcessPoolExecutor(args.workers) as pool:
         jobs = [pool.submit(_simulation, job) for job in simulations]
         jobs += [pool.submit(_resampling, job) for job in resamplings]
@@ -197,7 +215,9 @@ def main(argv: list[str] | None = None) -> None:
     unit = [o for o in outcomes if "log_loss" not in o.world]
     print(table(HEADERS, [*lines, ["all but log loss", *summary(unit)]]))
     print()
-    print(blends_table(outcomes))
+    print(methods_table(outcomes, "blends"))
+    print()
+    print(methods_table(outcomes, "rules"))
 
 
 if __name__ == "__main__":
