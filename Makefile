@@ -88,8 +88,8 @@ predict: .venv/done $(extra) ## answers of the newest ensemble, or FROM=run, for
 import: .venv/done $(extra) ## predictions from anywhere as run NAME: DATA=oof.csv,test.csv SECONDS= FRESH=1
 	@$(RUN) import $(call options,DATA NAME SECONDS)
 
-ensemble: .venv/done $(extra) ## blend all finished runs, or RUNS="a b", and decide: NAME= BLEND= RULE= MIXED_FOLDS=1
-	@$(RUN) ensemble --comp $(call quoted,COMP) $(foreach name,RUNS NAME BLEND RULE,$(call option,$(name))) $(if $(filter-out 0 no false,$(MIXED_FOLDS)),--mixed-folds)
+ensemble: .venv/done $(extra) ## blend all finished runs, or RUNS="a b", and decide: NAME= BLEND= RULE= CALIBRATION= MIXED_FOLDS=1
+	@$(RUN) ensemble --comp $(call quoted,COMP) $(foreach name,RUNS NAME BLEND RULE CALIBRATION,$(call option,$(name))) $(if $(filter-out 0 no false,$(MIXED_FOLDS)),--mixed-folds)
 
 compare: .venv/done $(extra) ## is RUNS="a b" a real gain: verdict, what changed, pictures fixed and broken
 	@$(RUN) compare --comp $(call quoted,COMP) $(call option,RUNS)

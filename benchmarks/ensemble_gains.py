@@ -39,7 +39,7 @@ def ways(data: CompetitionData, folds: Folds) -> list[list[str]]:
     found = read_object(everyone.folder / DIAGNOSTICS, ("subsets",), "make ensemble again")
     single = next(s for s in found["subsets"] if len(s["members"]) == 1)
     best = everyone.record["members"][single["members"][0]]["runs"]
-    fixed, rule = Menu(("mean",), (plain,)), Menu((), (plain,))
+    fixed, rule = Menu(("mean",), (plain,), ("none",)), Menu((), (plain,))
     made = [
         (f"best single: {' '.join(best)}", build_ensemble(data, folds, best, "gain-single",
                                                           menu=fixed)),

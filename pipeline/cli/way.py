@@ -134,6 +134,7 @@ def ensemble(
     name: Annotated[str, typer.Option(help="of the ensemble")] = "",
     blend: Annotated[str, typer.Option(help="blends that compete; all if empty")] = "",
     rule: Annotated[str, typer.Option(help="rules that compete; all if empty")] = "",
+    calibration: Annotated[str, typer.Option(help="calibrations that compete")] = "",
     mixed: Annotated[bool, typer.Option("--mixed-folds", help="runs of other folds, too")] = False,
 ) -> None:
     """Blend runs, choose the decision rule, and score both honestly."""
@@ -142,7 +143,7 @@ def ensemble(
     from pipeline.ensemble.report import report_parts
 
     data, found = data_and_folds(comp)
-    menu = Menu(tuple(words(blend)), tuple(words(rule)))
+    menu = Menu(*(tuple(words(asked)) for asked in (blend, rule, calibration)))
     made = build_ensemble(data, found, words(runs) or None, name, mixed=mixed, menu=menu)
     print(parts(report_parts(made)))
     if data.sample is not None:

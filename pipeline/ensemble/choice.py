@@ -5,6 +5,7 @@ every rule, as they are and calibrated. So a score is the best of some twenty an
 which keeps the winner's curse small, and `honest_score` repeats all of it out of sample.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.ensemble.cross_fit import CrossFit, row_log_loss
 from pipeline.ensemble.rows import Rows
 from pipeline.errors import PodiumError, nearest
 from pipeline.metrics import CustomMetric, Metric, resample_scores
+from pipeline.metrics.ranking import Ranking
 
 RESAMPLES = 200  # of the paired bootstrap that a choice rests on
 CUSTOM_RESAMPLES = 50  # the same for a custom metric, which is called once per resample
@@ -35,21 +37,33 @@ class Choice:
 
 @dataclass(frozen=True)
 class Menu:
-    """The blends and the kinds of rule that compete; all that suit the metric by default."""
+    """The blends, kinds of rule and calibrations that compete; all that suit the metric where none
+    is named."""
 
     blends: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
+    calibrations: tuple[str, ...] = ()
 
     def suiting(self, metric: Metric, members: int) -> "Menu":
         """Return what there is to choose from for a metric and a number of members."""
-        blends, rules = methods(metric, members), rule_kinds(metric)
-        for name, asked, known in (("BLEND", self.blends, blends), ("RULE", self.rules, rules)):
-            for one in asked:
-                if one not in known and not (members == 1 and one in LEVELS):
-                    hint = nearest(one, known) or f"; there are {', '.join(known)}"
-                    raise PodiumError(f"{name}: {one!r} does not suit {metric.name} here{hint}")
-        blends = tuple(name for name in blends if name in self.blends) or blends
-        return Menu(blends, tuple(kind for kind in rules if kind in self.rules) or rules)
+        blends, kinds = methods(metric, members), calibrations(metric)
+        asked = [name for name in self.blends if members > 1 or name not in LEVELS]
+        return Menu(
+            _among("BLEND", asked, blends, metric),
+            _among("RULE", self.rules, rule_kinds(metric), metric),
+            _among("CALIBRATION", self.calibrations, kinds, metric),
+        )
+
+
+def _among(
+    variable: str, asked: Sequence[str], known: tuple[str, ...], metric: Metric
+) -> tuple[str, ...]:
+    """Return what was asked for, in the order of what is known; all of that where nothing was."""
+    for name in asked:
+        if name not in known:
+            hint = nearest(name, known) or f"; there are {', '.join(known)}"
+            raise PodiumError(f"{variable}: {name!r} does not suit {metric.name} here{hint}")
+    return tuple(name for name in known if name in asked) or known
 
 
 ANY = Menu()
@@ -72,23 +86,36 @@ def choose(
     scored.update()
     best = scored.chosen([Candidate(name, common) for name in menu.blends]).blend
     for blend in dict.fromkeys((menu.blends[0], best)):
-        fits.add(blend, _variants(metric, menu.rules, _calibration(fits, blend)))
+        calibration = _calibration(fits, blend, menu.calibrations)
+        fits.add(blend, _variants(metric, menu.rules, calibration))
     scored.update()
-    allowed = [c for c in fits.answers if c.blend in menu.blends and c.rule in menu.rules]
+    allowed = [name for name in fits.answers if _allows(menu, name)]
     chosen = scored.chosen(allowed)
     probs = fits.probs(chosen.blend, chosen.calibration)
     return Choice(chosen, fits.answers[chosen], probs, scored.table())
 
 
-def _calibration(fits: CrossFit, blend: str) -> str:
-    """Return the calibration of `blend` by cross-fitted log loss, none unless another is better by
-    a standard error."""
-    metric, rows = fits.metric, fits.rows
-    if not calibrates(metric):
-        return "none"
-    kinds = CALIBRATIONS
+def _allows(menu: Menu, name: Candidate) -> bool:
+    """Whether a candidate is on the menu; uncalibrated is what all else is measured by."""
+    calibrated = name.calibration in ("none", *menu.calibrations)
+    return name.blend in menu.blends and name.rule in menu.rules and calibrated
+
+
+def calibrations(metric: Metric) -> tuple[str, ...]:
+    """Return the calibrations that suit a metric: none where only the order of rows counts."""
+    if isinstance(metric, Ranking):
+        return CALIBRATIONS[:1]
     if metric.task == "multiclass" and metric.needs == "labels":
-        kinds = CALIBRATIONS[:2]  # one factor per class would be a rule beside the rule
+        return CALIBRATIONS[:2]  # one factor per class would be a rule beside the rule
+    return CALIBRATIONS
+
+
+def _calibration(fits: CrossFit, blend: str, kinds: tuple[str, ...]) -> str:
+    """Return the calibration of `blend` by cross-fitted log loss: the simplest within a standard
+    error of the best."""
+    metric, rows = fits.metric, fits.rows
+    if len(kinds) == 1:
+        return kinds[0]
     losses = [row_log_loss(rows.labels, fits.probs(blend, kind), metric.task) for kind in kinds]
     seen = ~rows.without
     units = rows.keys[seen]
@@ -100,11 +127,6 @@ def _calibration(fits: CrossFit, blend: str) -> str:
         if short.mean() <= short.std() / len(short) ** 0.5:
             return kind
     return kinds[best]
-
-
-def calibrates(metric: Metric) -> bool:
-    """Whether probabilities are calibrated for a metric: not where their order alone counts."""
-    return metric.name not in ("auc_macro", "ap_macro")
 
 
 def _grouped(values: np.ndarray, units: np.ndarray) -> np.ndarray:

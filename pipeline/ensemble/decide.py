@@ -58,6 +58,7 @@ class Inputs:
         folder = self.data.project.runs(self.data.competition.name)
         files = {name: output_hashes(folder / name) for name in sorted(self.names)}
         menu = {"blends": list(self.menu.blends), "rules": list(self.menu.rules)}
+        menu["calibrations"] = list(self.menu.calibrations)
         return {"version": VERSION, "metric": self.metric.identity, "members": files, "menu": menu}
 
     def members(self) -> list[Member]:

@@ -19,7 +19,6 @@ from pipeline.errors import PodiumError
 from pipeline.metrics import CustomMetric, custom_metric, get_metric
 
 FITS_NOTHING = ("mean + argmax", "mean + threshold", "geometric", "rank")
-CALIBRATED = "rank + per-class calibration + threshold"
 ACCURACY = get_metric("accuracy", "multiclass")
 MACRO = get_metric("f1_macro", "multilabel")
 MULTICLASS_MACRO = get_metric("f1_macro", "multiclass")
@@ -163,8 +162,10 @@ def test_the_menu_limits_what_competes():
     rows = multilabel_rows()
     chosen = choose(MACRO, rows, 0, menu=Menu(("rank", "geometric"), ("global",))).chosen
     assert chosen.blend in ("rank", "geometric") and chosen.rule == "global"
-    honest = honest_score(MACRO, rows, 0, Menu(("rank",), ("threshold",)))
-    assert set(honest.chosen.values()) <= {"rank + threshold", CALIBRATED}
+    honest = honest_score(MACRO, rows, 0, Menu(("rank",), ("threshold",), ("none",)))
+    assert set(honest.chosen.values()) == {"rank + threshold"}
+    calibrated = choose(MACRO, rows, 0, menu=Menu(("rank",), (), ("per-class",)))
+    assert {line["calibration"] for line in calibrated.table} == {"none", "per-class"}
     with pytest.raises(PodiumError, match=r"BLEND: 'meen' does not suit .*did you mean mean"):
         choose(MACRO, rows, 0, menu=Menu(("meen",)))
     with pytest.raises(PodiumError, match="RULE: 'argmax' does not suit f1_macro"):
