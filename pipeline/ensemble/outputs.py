@@ -49,8 +49,10 @@ def part_probs(
 
 
 def _fold_stacks(members: Sequence[Predicted]) -> list[Stack]:
-    """Return a stack per fold model of the members whose fold models are known and equally many."""
-    found = [member.fold_tests() for member in members]
+    """Return a stack per fold model of the members whose fold models are known and equally many; a
+    member of one network is its mean."""
+    known = [member.fold_tests() for member in members]
+    found = [folds if folds and len(folds) > 1 else None for folds in known]
     counts = {len(folds) for folds in found if folds}
     if len(counts) != 1:
         return []

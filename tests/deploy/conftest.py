@@ -16,6 +16,7 @@ from pipeline.competition import load_data
 from pipeline.config.project import Project
 from pipeline.deploy.predict import Prediction, predict
 from pipeline.ensemble.build import build_ensemble
+from pipeline.ensemble.choice import Menu
 from pipeline.folds import load_shared, make_shared
 from pipeline.training.request import TrainRequest
 from pipeline.training.train import train
@@ -28,6 +29,7 @@ RECIPE = {
     "training": {"epochs": 2, "batch_size": 8},
     "runtime": {"device": "cpu", "threads": 1, "workers": 0},
 }
+METHODS = ("mean", "geometric", "power", "tempered", "hill-climbing", "per-class", "stacking")
 COLUMNS = {"kinds": {"label": "kind"}, "sets": {"labels": "names", "separator": "+"}}
 OTHER_VIEW = (
     "image.size=20 image.fit=pad image.cache=jpeg image.crop.kind=sides image.crop.top=4 "
@@ -70,12 +72,8 @@ def write_competition(project: Project, comp: str) -> None:
 def build(project: Project, comp: str, runs: str, name: str, method: str = "") -> None:
     """Build an ensemble; its blend is `method` whatever scores best, where one is given."""
     data = load_data(project, comp)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.ensemble.blend.ROUNDS", 3)
-        patch.setattr("pipeline.ensemble.blend.hill_climb.__defaults__", (0, 2))
-        if method:
-            patch.setattr("pipeline.ensemble.chain.METHODS", (method,))
-        build_ensemble(data, load_shared(data), runs.split(), name)
+    menu = Menu((method,) if method else ("mean", "hill-climbing"))
+    build_ensemble(data, load_shared(data), runs.split(), name, menu=menu)
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +90,7 @@ def trained(tmp_path_factory) -> Project:
         train(project, TrainRequest(comp, ["lenet"], name="a1", seed=[1], **tiny), str)
         train(project, TrainRequest(comp, ["lenet"], name="b", overrides=OTHER_VIEW, **tiny), str)
         build(project, comp, "a b", "rank", "rank")
-    for method in ("mean", "geometric", "hill-climbing"):
+    for method in METHODS:
         build(project, "kinds", "a b", method, method)
     build(project, "kinds", "a a1 a-refit b", "seeds", "rank")
     build(project, "kinds", "ensemble-rank a1", "nested", "geometric")

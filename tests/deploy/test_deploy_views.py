@@ -12,7 +12,6 @@ from scipy.special import expit, softmax
 from tqdm import tqdm
 
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.predictions import Predictions
 from pipeline.competition import load_data
 from pipeline.config import pictures
 from pipeline.config.pictures import Image
@@ -20,7 +19,9 @@ from pipeline.deploy import predict as module
 from pipeline.deploy.networks import RunNetworks
 from pipeline.deploy.pictures import View, views
 from pipeline.deploy.predict import predict
+from pipeline.ensemble.build import open_decided
 from pipeline.errors import PodiumError
+from pipeline.folds import load_shared
 from pipeline.images.decode import canonical, scaled
 from pipeline.training.request import TrainRequest
 from pipeline.training.train import train
@@ -60,19 +61,20 @@ def test_copies_of_the_test_pictures_get_the_test_answers(
     project, answers, tmp_path, monkeypatch, comp, arch, overrides, refit
 ):
     """Check that a run with several views, or one of another size, answers copies of its test
-    pictures as its test.npz does, at once and in parts, and so does its refit; also where it keeps
+    pictures as its submission does, at once and in parts, and so does its refit; also where it keeps
     other logits than its loss saw, of grey pictures."""
     train_run(project, comp, "v", overrides, arch, refit=refit)
     data = load_data(project, comp)
     folder = copies(data, tmp_path / "copies")
     for source in ("v", "v-refit")[: 1 + refit]:
-        stored = Predictions.load(project.run(comp, source) / "test.npz")
+        folds = load_shared(data)
+        submitted = open_decided(data, folds, source).test_probs(data, folds)
         for part_bytes in (2**28, 1):
             monkeypatch.setattr(module, "PART_BYTES", part_bytes)
             got = answers(project, comp, source, folder)
-            assert got.column("image") == stored.ids.tolist()
-            np.testing.assert_allclose(got.probs, stored.probs, atol=1e-5)
-        assert len(np.unique(stored.probs.round(4), axis=0)) > 10
+            assert got.column("image") == data.test.ids.tolist()
+            np.testing.assert_allclose(got.probs, submitted, atol=1e-5)
+        assert len(np.unique(submitted.round(4), axis=0)) > 10
 
 
 def by_hand(run, network, turns, task, space):
@@ -110,7 +112,7 @@ def test_networks_against_views_by_hand(project, comp, space):
     turns = [np.rot90(base, k, axes=(1, 2)) for k in range(4) for base in bases]
     network = timm.create_model("test_resnet", num_classes=3)
     task = data.competition.task
-    got = networks.probs(looks, tqdm(disable=True))
+    got = networks.probs(looks, tqdm(disable=True)).mean(axis=0)
     expected, other, alone = (
         by_hand(project.run(comp, "v"), network, some, task, how)
         for some, how in (

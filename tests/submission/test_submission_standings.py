@@ -9,20 +9,19 @@ import yaml
 from pipeline.artifacts.files import write_json
 from pipeline.competition import load_data
 from pipeline.ensemble.build import build_ensemble
+from pipeline.ensemble.choice import Menu
 from pipeline.errors import PodiumError
 from pipeline.submission import set_score
 from pipeline.submission.standings import newest_ensemble, standings, submit
 
 
 @pytest.fixture
-def ranked(make_tiny, monkeypatch):
+def ranked(make_tiny):
     """The tiny competition with runs a and b, and an ensemble of both."""
-    monkeypatch.setattr("pipeline.ensemble.blend.ROUNDS", 3)
-    monkeypatch.setattr("pipeline.ensemble.blend.hill_climb.__defaults__", (0, 2))
     tiny = make_tiny()
     tiny.fake_run("a")
     tiny.fake_run("b", skill=2.0)
-    build_ensemble(tiny.data, tiny.folds(), None)
+    build_ensemble(tiny.data, tiny.folds(), None, menu=Menu(("mean", "hill-climbing")))
     return tiny
 
 
