@@ -61,8 +61,8 @@ def test_copies_of_the_test_pictures_get_the_test_answers(
     project, answers, tmp_path, monkeypatch, comp, arch, overrides, refit
 ):
     """Check that a run with several views, or one of another size, answers copies of its test
-    pictures as its submission does, at once and in parts, and so does its refit; also where it keeps
-    other logits than its loss saw, of grey pictures."""
+    pictures as its submission does, at once and in parts, and so does its refit; also where it
+    keeps other logits than its loss saw, of grey pictures."""
     train_run(project, comp, "v", overrides, arch, refit=refit)
     data = load_data(project, comp)
     folder = copies(data, tmp_path / "copies")
