@@ -24,9 +24,10 @@ from pipeline.metrics.class_counts import (
     MulticlassFBeta,
 )
 from pipeline.metrics.f_beta import f_beta
+from pipeline.metrics.jaccard import MulticlassJaccard, jaccard
 from pipeline.metrics.metric import ratio
 
-SUPPORTED = (Accuracy, BalancedAccuracy, Matthews, MulticlassFBeta)
+SUPPORTED = (Accuracy, BalancedAccuracy, Matthews, MulticlassFBeta, MulticlassJaccard)
 ROOM = 1e-12  # ratios closer than this (proportional rows) differ by rounding: no cut parts them
 LOWEST, HIGHEST = 1e-100, 1e100  # beyond, products would run out of float64
 FEW, FEW_PER_CLASS = 2000, 100  # rows that are sorted sooner than binned
@@ -245,7 +246,7 @@ def _matthews(
 def _class_value(metric: ClassCounts, true: np.ndarray) -> Callable[..., np.ndarray]:
     """Return the function of (tp, pred, class) whose sum over classes is the metric.
 
-    For macro-F it is the sum before dividing by the number of classes present.
+    For macro-F and macro-Jaccard it is the sum before dividing by the number of classes present.
     """
     average = getattr(metric, "average", None)
     if isinstance(metric, Accuracy) or average == "micro":  # one answer per row: micro-F too
@@ -253,4 +254,6 @@ def _class_value(metric: ClassCounts, true: np.ndarray) -> Callable[..., np.ndar
     if isinstance(metric, BalancedAccuracy):
         return lambda tp, pred, k: ratio(tp, true[k]) / (true > 0).sum()
     share = true / true.sum() if average == "weighted" else np.ones(len(true))
+    if isinstance(metric, MulticlassJaccard):
+        return lambda tp, pred, k: jaccard(tp, pred, true[k]) * share[k]
     return lambda tp, pred, k: f_beta(tp, pred, true[k], metric.beta) * share[k]

@@ -13,7 +13,8 @@ from pipeline.decisions.cuts import TIE
 from pipeline.decisions.flips import SUPPORTED, Counts, Line, best_multiplier
 from pipeline.errors import PodiumError
 from pipeline.metrics.checks import check_pair
-from pipeline.metrics.class_counts import ClassCounts, class_counts
+from pipeline.metrics.class_counts import Accuracy, ClassCounts, class_counts
+from pipeline.metrics.jaccard import MulticlassJaccard
 
 MAX_SWEEPS = 10
 TRIAL_SWEEPS = 4  # of every start; only the best of them goes on
@@ -83,8 +84,8 @@ def fit_multipliers(
     Parameters
     ----------
     metric : Metric
-        Accuracy, balanced accuracy, F-beta (micro, macro, weighted) or the Matthews correlation
-        of a multi-class task.
+        Accuracy, balanced accuracy, F-beta or Jaccard (micro, macro, weighted) or the Matthews
+        correlation of a multi-class task.
     y : ndarray of shape (n,), class indices
         Classes may be absent; of a single class, argmax is kept where nothing gains on it.
     probs : ndarray of shape (n, c), in [0, 1]
@@ -108,6 +109,8 @@ def fit_multipliers(
     if not isinstance(metric, SUPPORTED):
         raise PodiumError(f"{metric.name} has no multipliers to fit; use the rule 'argmax'")
     y, probs = check_pair(y, probs, "multiclass")
+    if isinstance(metric, MulticlassJaccard) and metric.average == "micro":
+        metric = Accuracy("accuracy", "multiclass")  # a / (2 - a) of the accuracy a
     rows = Rows(metric, y, probs, np.ascontiguousarray(probs.T))
     means = rows.columns.mean(1)
     # From the commonest class to the rarest, so that the numbering of classes does not matter.

@@ -17,6 +17,8 @@ NAMES = (
     "f2_macro",
     "f0.5_weighted",
     "mcc",
+    "jaccard_macro",
+    "jaccard_weighted",
 )
 FEW = np.array([0.0, 0.1, 0.2, 0.4, 0.7, 1.0])
 
@@ -257,6 +259,15 @@ def test_supported_metrics_are_those_of_counts_per_class():
     for name in NAMES:
         assert isinstance(get_metric(name, "multiclass"), SUPPORTED)
     assert not isinstance(get_metric("qwk", "multiclass"), SUPPORTED)
+
+
+def test_micro_jaccard_rises_with_accuracy():
+    """Check that the multipliers of one are those of the other, and are not below argmax."""
+    y, probs = informative(3)
+    micro, accuracy = (get_metric(name, "multiclass") for name in ("jaccard_micro", "accuracy"))
+    fitted = fit_multipliers(micro, y, probs)
+    np.testing.assert_array_equal(fitted, fit_multipliers(accuracy, y, probs))
+    assert micro.score(y, multiply(probs, fitted)) >= micro.score(y, probs.argmax(1))
 
 
 def test_ties_go_to_the_first_class():
