@@ -114,7 +114,7 @@ def _method(one: Candidate, metric: Metric, rows: Rows, fresh: Rows) -> tuple[fl
     """Return a candidate's score in-sample, cross-fitted and on fresh rows, and the standard error
     of the second."""
     fits = CrossFit(metric, rows.with_parts(0))
-    fits.add(one.blend, [(one.calibration, one.rule)])
+    fits.add([one])
     answer = fits.answers[one]
     crossed = metric.sign * metric.score(rows.labels, answer)
     se = standard_error(metric, rows.labels, answer, rows.groups, 200)

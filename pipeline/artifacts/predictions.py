@@ -22,6 +22,7 @@ from pipeline.errors import PodiumError
 _ARRAYS = ("ids", "classes", "logits", "probs", "meta")
 _REMEDY = "delete it and run the same command again"
 BLOCK = 1 << 20  # values that are looked at together
+CLIP = 1e-7  # float32 holds nothing between 1 - 6e-8 and 1, whose log odds would be infinite
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,9 @@ def check(path: Path, arrays: dict[str, np.ndarray]) -> None:
             )
 
 
-def blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Yield slices of rows, each of about `BLOCK` values."""
-    size = max(1, BLOCK // max(columns, 1))
+def blocks(rows: int, columns: int, values: int | None = None) -> Iterator[slice]:
+    """Yield slices of rows, each of about that many values, by default `BLOCK`."""
+    size = max(1, (values or BLOCK) // max(columns, 1))
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 
@@ -225,29 +226,41 @@ def first_odd(values: np.ndarray, within: tuple[float, float]) -> tuple[int, int
 
 
 def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
-    """Turn logits (n, c) into probabilities: softmax (multiclass) or sigmoid (multilabel), float32.
+    """Turn logits (..., c) into probabilities: softmax (multiclass) or sigmoid (multilabel),
+    float32.
 
     Computed in float64, so that rows of the softmax sum to 1 within float32's last digit.
     """
-    values = logits.astype(np.float64)
+    values = logits.astype(np.float64, copy=False)
     if task == "multilabel":
         return (0.5 * (1.0 + np.tanh(0.5 * values))).astype(np.float32)
-    values -= values.max(axis=1, keepdims=True)
-    exponentials = np.exp(values)
-    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+    return softmax(values).astype(np.float32)
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    """Return the softmax over the last axis of values (..., c), in their own type."""
+    chance = np.exp(values - values.max(axis=-1, keepdims=True))
+    chance /= chance.sum(axis=-1, keepdims=True)
+    return chance
+
+
+def log_values(
+    probs: np.ndarray, task: str, dtype: type[np.floating] = np.float64
+) -> np.ndarray:
+    """Return log p (multiclass) or the log odds (multilabel) of probabilities (..., c), which are
+    first clipped to [1e-7, 1 - 1e-7], so that 0 and 1 stay finite."""
+    clipped = np.clip(probs, CLIP, 1 - CLIP, dtype=dtype)
+    logs = np.log(clipped)
+    return logs - np.log1p(-clipped) if task == "multilabel" else logs
 
 
 def logits_of(probs: np.ndarray, task: str) -> np.ndarray:
     """Return float32 logits whose probabilities are `probs` (n, c), or those (c,) of one row: log p
-    (multiclass) or log odds.
-
-    Probabilities are first clipped to [1e-7, 1 - 1e-7], so that 0 and 1 stay finite.
+    (multiclass) or log odds, of probabilities clipped as in `log_values`.
     """
     if probs.ndim == 1:
         return logits_of(probs[None], task)[0]
     logits = np.empty(probs.shape, np.float32)
     for here in blocks(*probs.shape):
-        clipped = np.clip(probs[here].astype(np.float64), 1e-7, 1 - 1e-7)
-        odds = np.log(clipped) - (np.log1p(-clipped) if task == "multilabel" else 0.0)
-        logits[here] = odds
+        logits[here] = log_values(probs[here], task)
     return logits

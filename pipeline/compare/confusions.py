@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.metrics import Metric
-from pipeline.metrics.class_counts import class_counts
+from pipeline.metrics.class_counts import class_counts, confusion
 from pipeline.metrics.f_beta import f_beta
 from pipeline.metrics.metric import ratio
 
@@ -45,20 +45,13 @@ def confusions(
     actual: np.ndarray, a: np.ndarray, b: np.ndarray, classes: tuple[str, ...]
 ) -> list[Confusion]:
     """Return the most frequent confusions of classes (n,), by the larger of both counts."""
-    codes, counts = [], []
-    for answer in (a, b):
-        wrong = answer != actual
-        code, count = np.unique(actual[wrong] * len(classes) + answer[wrong], return_counts=True)
-        codes.append(code)
-        counts.append(count)
-    every = np.union1d(*codes)
-    table = np.zeros((len(every), 2), np.int64)
-    for side in (0, 1):
-        table[np.searchsorted(every, codes[side]), side] = counts[side]
-    order = np.lexsort((every, -table.sum(axis=1), -table.max(axis=1)))[:MOST]
+    both = np.stack([confusion(actual, answer, len(classes)) for answer in (a, b)], axis=2)
+    both[np.diag_indices(len(classes))] = 0
+    pairs = np.argwhere(both.any(axis=2))
+    table = both[tuple(pairs.T)]
+    order = np.lexsort((*pairs.T[::-1], -table.sum(axis=1), -table.max(axis=1)))[:MOST]
     return [
-        Confusion(*(classes[i] for i in divmod(int(every[at]), len(classes))), *table[at].tolist())
-        for at in order
+        Confusion(*(classes[i] for i in pairs[at].tolist()), *table[at].tolist()) for at in order
     ]
 
 
@@ -86,7 +79,7 @@ def class_scores(
     recall = metric.name == "balanced_accuracy"
     scores = []
     for answer in (a, b):
-        tp, answered, rows = _counts(actual, answer, n_classes)
+        tp, answered, rows = class_counts(actual, answer, n_classes)
         scores.append(ratio(tp, rows) if recall else f_beta(tp, answered, rows, beta))
     before, after = scores
     order = np.argsort(-np.abs(after - before), kind="stable")[:MOST]
@@ -96,13 +89,3 @@ def class_scores(
         if before[i] != after[i]
     ]
     return "recall" if recall else f"F{beta:g}", changed
-
-
-def _counts(
-    actual: np.ndarray, answer: np.ndarray, n_classes: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return how often each class is right, answered and actual."""
-    if actual.ndim == 2:
-        right = (actual & answer).sum(axis=0)
-        return right, answer.sum(axis=0, dtype=np.int64), actual.sum(axis=0, dtype=np.int64)
-    return class_counts(actual, answer, n_classes)

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts.predictions import log_values, probabilities
 from pipeline.decisions.scaling import (
     HIGH,
     LOW,
     best_scale,
-    log_values,
     platt,
-    probs_of,
     row_blocks,
     scale_slopes,
     vector_scaling,
@@ -82,7 +81,8 @@ class Calibration:
         scale, shift = np.array(self.scale), np.array(self.shift) if self.shift else 0.0
         out = np.empty(probs.shape, np.float32)
         for here in row_blocks(*probs.shape):
-            out[here] = probs_of(log_values(probs[here], self.task) * scale + shift, self.task)
+            values = log_values(probs[here], self.task) * scale + shift
+            out[here] = probabilities(values, self.task)
         return out
 
     def to_json(self) -> dict[str, Any]:

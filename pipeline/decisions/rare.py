@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pipeline.artifacts.hashing import poisson_counts
 from pipeline.decisions.cuts import Cuts
 from pipeline.decisions.sweep import global_threshold
 from pipeline.decisions.thresholds import micro_f_beta
@@ -23,8 +24,6 @@ from pipeline.metrics.metric import Metric
 DRAWS = 30
 STRENGTH = 20.0  # positives at which a class's own threshold counts half
 EDGE = 1e-12  # keeps logits finite
-# Chances that a Poisson variable of mean 1 is at most 0, 1 ... 11; beyond is 1e-9.
-POISSON = np.exp(-1.0) * np.cumsum(1 / np.cumprod([1.0, *range(1, 12)]))
 
 Objective = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -167,21 +166,10 @@ def shrunk_thresholds(
 
 def poisson_weights(keys: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """Return how often each row counts in each resample, (draws, n) uint8, mean 1, by its key."""
-    keys = np.asarray(keys).astype(np.uint64)
     out = np.empty((draws, len(keys)), np.uint8)
     for draw in range(draws):
-        salt = _mixed(np.array([seed * draws + draw], np.uint64))
-        uniform = (_mixed(keys ^ salt) >> np.uint64(11)) * 2.0**-53
-        out[draw] = np.searchsorted(POISSON, uniform, side="right")
+        out[draw] = poisson_counts(keys, seed * draws + draw)
     return out
-
-
-def _mixed(x: np.ndarray) -> np.ndarray:
-    """Return 64 bits that look independent of x (n,) uint64: one step of SplitMix64."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def _half_f(probs: np.ndarray, beta: float) -> float:

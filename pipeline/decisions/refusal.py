@@ -58,13 +58,6 @@ class Curve:
             self._point(start, float(level)) for start, level in zip(starts, levels, strict=True)
         )
 
-    def at_accuracy(self, target: float) -> Point | None:
-        """Return the lowest confidence from which on the answers reach an accuracy, or None."""
-        reached = np.flatnonzero(self.accuracy >= target)
-        if not len(reached):
-            return None
-        return self._point(reached[0], float(self.confidence[reached[0]]))
-
     def _point(self, at: int, level: float) -> Point:
         if at == len(self.confidence):
             return Point(level, 0.0, None)

@@ -197,24 +197,6 @@ def reliability_record(curve: Reliability, noise: Noise | None = None) -> dict[s
     return record
 
 
-def brier(y: np.ndarray, probs: np.ndarray, task: str) -> float:
-    """Return the Brier score: the mean over rows of the squared errors, 0 where all is right.
-
-    Multi-class: summed over classes, from 0 to 2, as Brier defined it. Multi-label: the mean over
-    labels, from 0 to 1.
-
-    References
-    ----------
-    Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78
-    (1950).
-    """
-    y, probs = check_pair(y, probs, task)
-    if task == "multilabel":
-        return float(np.mean((probs - y) ** 2))
-    actual = probs[np.arange(len(y)), y]
-    return float(np.mean(np.einsum("nc,nc->n", probs, probs) - 2 * actual + 1))
-
-
 def _checked(confidence: np.ndarray) -> np.ndarray:
     """Return confidences (n,) as float64, or refuse them."""
     confidence = np.asarray(confidence, np.float64)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.optimize import minimize
 
-CLIP = 1e-7  # float32 holds nothing between 1 - 6e-8 and 1; a 0 or 1 would stay as it is for ever
+from pipeline.artifacts.predictions import blocks, softmax
+
 LOW, HIGH = 0.05, 20.0  # of scales, and so of temperatures
 # Of the normal priors per class, the first in shared scales: in simulated tasks of 500 to 10,000
 # rows, which needed such a correction or did not, the best compromise on rows not fitted on.
@@ -21,25 +22,9 @@ Slopes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Terms = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def log_values(probs: np.ndarray, task: str) -> np.ndarray:
-    """Return log p, or the log odds in a multi-label task, of p clipped to [1e-7, 1 - 1e-7]."""
-    clipped = np.clip(probs, CLIP, 1 - CLIP, dtype=np.float64)
-    logs = np.log(clipped)
-    return logs - np.log1p(-clipped) if task == "multilabel" else logs
-
-
-def probs_of(values: np.ndarray, task: str) -> np.ndarray:
-    """Return the sigmoid, or the softmax over the last axis, of values (..., c) as float32."""
-    if task == "multilabel":
-        return (0.5 + 0.5 * np.tanh(0.5 * values)).astype(np.float32)
-    return _softmax(values).astype(np.float32)
-
-
 def row_blocks(rows: int, classes: int) -> Iterator[slice]:
-    """Yield slices of rows that hold about `BLOCK` values."""
-    size = max(1, BLOCK // classes)
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))
+    """Return slices of rows that hold about `BLOCK` values."""
+    return blocks(rows, classes, BLOCK)
 
 
 def best_scale(slopes: Slopes, start: np.ndarray) -> np.ndarray:
@@ -84,7 +69,7 @@ def scale_slopes(
         first = np.einsum("kbc,kbc->kb", chance, values)
         second = np.einsum("kbc,kbc,kbc->kb", spread, values, values)
     else:
-        chance = _softmax(scaled)
+        chance = softmax(scaled)
         mean = np.einsum("kbc,kbc->kb", chance, values)
         first = mean - values[:, np.arange(len(y)), y]
         values = values - mean[:, :, None]
@@ -227,7 +212,7 @@ def _class_curvature(values: np.ndarray, rows: np.ndarray, theta: np.ndarray) ->
     curvature = np.zeros((len(theta), 2, 2))
     for here in row_blocks(*values.shape):
         z = values[here].astype(np.float64)
-        chance = _softmax(z * theta[:, 0] + theta[:, 1])
+        chance = softmax(z * theta[:, 0] + theta[:, 1])
         spread = chance * (1 - chance)
         crossed = spread * z
         curvature[:, 0, 0] += rows[here] @ spread
@@ -235,10 +220,3 @@ def _class_curvature(values: np.ndarray, rows: np.ndarray, theta: np.ndarray) ->
         curvature[:, 1, 1] += rows[here] @ (crossed * z)
     curvature[:, 1, 0] = curvature[:, 0, 1]
     return curvature
-
-
-def _softmax(values: np.ndarray) -> np.ndarray:
-    """Return the softmax over the last axis."""
-    chance = np.exp(values - values.max(-1, keepdims=True))
-    chance /= chance.sum(-1, keepdims=True)
-    return chance

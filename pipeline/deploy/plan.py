@@ -11,7 +11,7 @@ from pipeline.ensemble.blending.pools import fit_ranks
 from pipeline.ensemble.build import open_decided
 from pipeline.ensemble.decide import Inputs
 from pipeline.ensemble.members import read_record, why_unusable
-from pipeline.ensemble.outputs import part_probs
+from pipeline.ensemble.outputs import fold_stacks, mean_probs
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 
@@ -43,12 +43,13 @@ class Plan:
         if self.blend is None or self.calibration is None:
             return _mean(of_runs[self.name])
         seen = [_Pictures.of(seeds, of_runs) for seeds in self.members]
-        return part_probs(self.blend, self.calibration, seen, "test")
+        chain = self.blend, self.calibration
+        return mean_probs(*chain, fold_stacks(*chain, seen, "test"))
 
 
 @dataclass(frozen=True, eq=False)
 class _Pictures:
-    """What a member says of new pictures: a `Predicted` as `part_probs` takes it."""
+    """What a member says of new pictures: a `Predicted` as `fold_stacks` takes it."""
 
     probs: dict[str, np.ndarray]
     folds: list[np.ndarray] | None
@@ -63,7 +64,7 @@ class _Pictures:
             return cls({"test": means}, None)
         return cls({"test": means}, [_mean(fold) for fold in zip(*networks, strict=True)])
 
-    def fold_tests(self) -> list[np.ndarray] | None:
+    def fold_models(self, part: str) -> list[np.ndarray] | None:
         return self.folds
 
 

@@ -131,19 +131,20 @@ def mean_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class FoldTests:
-    """Where the fold models of one recipe's runs left what they predict for the test rows."""
+class FoldModels:
+    """Where the fold models of one recipe's runs left what they predict for rows that none saw."""
 
     data: CompetitionData
     runs: tuple[tuple[str, dict[str, Any]], ...]  # names and records
+    ids: dict[str, np.ndarray]  # of the rows of each part
 
-    def load(self) -> list[np.ndarray] | None:
-        """Return the test probabilities (n, c) of each fold model, averaged over the runs, in the
-        order of the folds (of all deals where folds are repeated), or None where there are none
-        whose plain mean is the run's."""
-        if not len(self.data.test):
+    def load(self, part: str) -> list[np.ndarray] | None:
+        """Return the probabilities (n, c) of a part, test or local-test, by each fold model,
+        averaged over the runs, in the order of the folds (of all deals where folds are repeated),
+        or None where there are none whose plain mean is the run's."""
+        if part not in self.ids:
             return None
-        found = [self._of_run(name, record) for name, record in self.runs]
+        found = [self._of_run(name, record, part) for name, record in self.runs]
         models = [one for one in found if one]
         if len(models) < len(found) or len({len(one) for one in models}) != 1:
             return None
@@ -151,29 +152,29 @@ class FoldTests:
             return models[0]
         return [mean_of(same) for same in zip(*models, strict=True)]
 
-    def _of_run(self, name: str, record: dict[str, Any]) -> list[np.ndarray]:
-        """Return one run's; [] where a file is missing, or they do not make up its `test.npz`."""
+    def _of_run(self, name: str, record: dict[str, Any], part: str) -> list[np.ndarray]:
+        """Return one run's; [] where a file is missing, or they do not make up the run's own."""
         folder = self.data.project.run(self.data.competition.name, name)
         folds = list(record.get("folds", {}))
         if not all(fold.isdigit() for fold in folds):
             return []  # a refit
-        paths = [folder / f"fold-{fold}" / "test.npz" for fold in sorted(folds, key=int)]
+        paths = [folder / f"fold-{fold}" / f"{part}.npz" for fold in sorted(folds, key=int)]
         if not paths or not all(path.exists() for path in paths):
             return []
         of_logits = (record.get("views") or {}).get("average") == "logits"
-        models = [self._read(path, of_logits) for path in paths]
-        whole = self._read(folder / "test.npz", False)
+        models = [self._read(path, of_logits, self.ids[part]) for path in paths]
+        whole = self._read(folder / f"{part}.npz", False, self.ids[part])
         for here in blocks(*whole.shape):
             mean = np.mean([model[here] for model in models], axis=0, dtype=np.float64)
             if np.abs(mean - whole[here]).max() > SAME:
                 return []
         return models
 
-    def _read(self, path: Path, of_logits: bool) -> np.ndarray:
-        """Return a file's probabilities of the test rows, or those that its logits give."""
+    def _read(self, path: Path, of_logits: bool, ids: np.ndarray) -> np.ndarray:
+        """Return a file's probabilities of the rows `ids`, or those that its logits give."""
         stored = (Predictions.load if of_logits else Predictions.mapped)(path, REMEDY)
-        probs = _ordered(stored, self.data.test.ids, self.data.classes, path)
+        probs = _ordered(stored, ids, self.data.classes, path)
         if not of_logits:
             return probs
-        rows, columns = stored.positions(self.data.test.ids), stored.columns(self.data.classes)
+        rows, columns = stored.positions(ids), stored.columns(self.data.classes)
         return probabilities(stored.logits[rows][:, columns], self.data.competition.task)

@@ -17,8 +17,8 @@ from pipeline.decisions.calibration import Calibration
 from pipeline.ensemble.blending.blend import Blend
 from pipeline.ensemble.choice import ANY, Menu
 from pipeline.ensemble.decide import KEYS, VERSION, Inputs, decide
-from pipeline.ensemble.members import load_members, read_record, usable_runs
-from pipeline.ensemble.outputs import output_hashes, part_probs
+from pipeline.ensemble.members import load_members, read_record, record_path, usable_runs
+from pipeline.ensemble.outputs import fold_stacks, mean_probs, output_hashes
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 
@@ -57,9 +57,14 @@ class Decided:
         if self.record["outputs"].get(path.name) != file_hash(path):
             raise PodiumError(f"{path}: changed since its rule was fitted; make ensemble again")
         if "ensemble" not in self.record and self.calibration.kind != "none":
-            members, task = load_members(data, folds, [self.name]), data.competition.task
-            alone = Blend("mean", task, np.ones(1))
-            return part_probs(alone, self.calibration, members, "test")
+            chain = Blend("mean", data.competition.task, np.ones(1)), self.calibration
+            stacks = fold_stacks(*chain, load_members(data, folds, [self.name]), "test")
+            if len(stacks) != self.record["fold_models"]:
+                raise PodiumError(
+                    f"{self.folder}: its rule was fitted for {self.record['fold_models']} fold "
+                    f"models, {len(stacks)} have a test.npz now; make train again"
+                )
+            return mean_probs(*chain, stacks)
         stored = Predictions.load(path).with_classes(data.classes, str(path))
         return stored.rows(data.test.ids, str(path)).probs
 
@@ -104,6 +109,8 @@ def build_ensemble(
 
 def _runs_within(data: CompetitionData, name: str) -> list[str]:
     """Return the members of ensemble `name`, their members too; none for a run."""
+    if not record_path(data.project.run(data.competition.name, name)).exists():
+        return []  # deleted since; what it held cannot come back through it
     members = read_record(data, name).get("members", [])
     runs = [run for member in members for run in member["runs"]]
     return runs + [inner for run in runs if run != name for inner in _runs_within(data, run)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.decisions import Rule, best_constant, fill, fit_rule
-from pipeline.decisions.calibration import Calibration, fit_calibration
+from pipeline.decisions.calibration import KINDS, Calibration, fit_calibration
 from pipeline.ensemble.blending.blend import LEVELS, Blend, fit_blend
 from pipeline.ensemble.rows import Rows
 from pipeline.ensemble.stack import Stack
@@ -17,7 +17,6 @@ from pipeline.metrics import Metric
 RULE_LEVELS = {"identity": 0, "argmax": 0, "threshold": 0, "multipliers": 2, "cuts": 2}
 RULE_LEVELS |= {"shrunk": 2, "bootstrap": 2, "per-class": 3}  # all others: 1
 BLIND = ("argmax", "multipliers", "cuts")  # a temperature changes nothing they could gain from
-CALIBRATIONS = ("none", "temperature", "per-class")  # from the simplest
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Candidate:
     @property
     def level(self) -> tuple[int, int]:
         """How complex the candidate is; the lower, the simpler."""
-        calibration = CALIBRATIONS.index(self.calibration) if self.rule not in BLIND else 0
+        calibration = KINDS.index(self.calibration) if self.rule not in BLIND else 0
         return LEVELS[self.blend] + RULE_LEVELS.get(self.rule, 1) + calibration, LEVELS[self.blend]
 
 

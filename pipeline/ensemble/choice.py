@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from pipeline.decisions import needs_calibration, rule_kinds
+from pipeline.decisions.calibration import KINDS
 from pipeline.ensemble.blending.blend import LEVELS, methods
-from pipeline.ensemble.chain import CALIBRATIONS, Candidate
-from pipeline.ensemble.cross_fit import CrossFit, row_log_loss
+from pipeline.ensemble.chain import Candidate
+from pipeline.ensemble.cross_fit import CrossFit
 from pipeline.ensemble.rows import Rows
 from pipeline.errors import PodiumError, nearest
 from pipeline.metrics import CustomMetric, Metric, resample_scores
 from pipeline.metrics.ranking import Ranking
+from pipeline.metrics.rows import row_log_loss
 
 RESAMPLES = 200  # of the paired bootstrap that a choice rests on
 CUSTOM_RESAMPLES = 50  # the same for a custom metric, which is called once per resample
@@ -79,20 +81,21 @@ def choose(
     rows, menu = rows.with_parts(seed, parts), menu.suiting(metric, len(rows.stack))
     fits, simplest = CrossFit(metric, rows), Candidate("mean", rule_kinds(metric)[0])
     common = "global" if "global" in menu.rules else menu.rules[0]
-    fits.add(simplest.blend, [("none", simplest.rule)])
+    scored, blends = _Scores(fits, seed), []
+    scored.add([simplest])
     for name in menu.blends:
-        fits.add(name, [("none", common)])
-    scored = _Scores(fits, seed)
-    scored.update()
-    best = scored.chosen([Candidate(name, common) for name in menu.blends]).blend
-    for blend in dict.fromkeys((menu.blends[0], best)):
+        calibration = "none"
+        if needs_calibration(common):
+            calibration = _calibration(fits, name, menu.calibrations)
+        blends.append(Candidate(name, common, calibration))
+        scored.add(blends[-1:])
+    for blend in dict.fromkeys((menu.blends[0], scored.chosen(blends).blend)):
         calibration = _calibration(fits, blend, menu.calibrations)
-        fits.add(blend, _variants(metric, menu.rules, calibration))
-    scored.update()
-    allowed = [name for name in fits.answers if _allows(menu, name)]
-    chosen = scored.chosen(allowed)
+        scored.add(_variants(metric, blend, menu.rules, calibration))
+    chosen = scored.chosen([name for name in scored.scores if _allows(menu, name)])
+    fits.add([chosen])
     probs = fits.probs(chosen.blend, chosen.calibration)
-    return Choice(chosen, fits.answers[chosen], probs, scored.table())
+    return Choice(chosen, fits.taken()[chosen], probs, scored.table())
 
 
 def _allows(menu: Menu, name: Candidate) -> bool:
@@ -104,10 +107,10 @@ def _allows(menu: Menu, name: Candidate) -> bool:
 def calibrations(metric: Metric) -> tuple[str, ...]:
     """Return the calibrations that suit a metric: none where only the order of rows counts."""
     if isinstance(metric, Ranking):
-        return CALIBRATIONS[:1]
+        return KINDS[:1]
     if metric.task == "multiclass" and metric.needs == "labels":
-        return CALIBRATIONS[:2]  # one factor per class would be a rule beside the rule
-    return CALIBRATIONS
+        return KINDS[:2]  # one factor per class would be a rule beside the rule
+    return KINDS
 
 
 def _calibration(fits: CrossFit, blend: str, kinds: tuple[str, ...]) -> str:
@@ -116,7 +119,7 @@ def _calibration(fits: CrossFit, blend: str, kinds: tuple[str, ...]) -> str:
     metric, rows = fits.metric, fits.rows
     if len(kinds) == 1:
         return kinds[0]
-    losses = [row_log_loss(rows.labels, fits.probs(blend, kind), metric.task) for kind in kinds]
+    losses = [row_log_loss(metric.task, rows.labels, fits.probs(blend, kind)) for kind in kinds]
     seen = ~rows.without
     units = rows.keys[seen]
     gains = [_grouped(losses[0][seen] - loss[seen], units) for loss in losses]
@@ -136,36 +139,41 @@ def _grouped(values: np.ndarray, units: np.ndarray) -> np.ndarray:
     return sums * (len(sums) / len(values))
 
 
-def _variants(metric: Metric, kinds: tuple[str, ...], calibration: str) -> list[tuple[str, str]]:
-    """Return the pairs of calibration and rule that compete for one blend."""
+def _variants(
+    metric: Metric, blend: str, kinds: tuple[str, ...], calibration: str
+) -> list[Candidate]:
+    """Return the candidates that compete for one blend."""
     found = []
     for kind in kinds:
-        if needs_calibration(kind):
-            found.append((calibration, kind))
-            continue
-        if metric.task == "multilabel" or metric.needs == "probs":
-            found.append(("none", kind))
-        found.append((calibration, kind))  # of several classes: the same answer, surer of itself
+        plain = metric.task == "multilabel" or metric.needs == "probs"
+        if plain and not needs_calibration(kind):
+            found.append(Candidate(blend, kind))
+        # Of several classes: the same answer as uncalibrated, but surer of itself.
+        found.append(Candidate(blend, kind, calibration))
     return list(dict.fromkeys(found))
 
 
 class _Scores:
-    """Candidates' scores, higher is better, and those of the same resamples for each of them."""
+    """Candidates' scores, higher is better, and those of the same resamples for each of them.
+
+    Answers are let go once they are scored: of a million rows and a hundred classes one is enough.
+    """
 
     def __init__(self, fits: CrossFit, seed: int) -> None:
         self.fits, self.seed = fits, seed
         self.scores: dict[Candidate, float] = {}
         self.drawn: dict[Candidate, np.ndarray] = {}
 
-    def update(self) -> None:
-        """Score the answers that are not scored yet."""
+    def add(self, candidates: Sequence[Candidate]) -> None:
+        """Score candidates of one blend, but for those that are scored."""
         metric, rows = self.fits.metric, self.fits.rows
-        new = {name: a for name, a in self.fits.answers.items() if name not in self.scores}
+        self.fits.add([name for name in candidates if name not in self.scores])
+        new = self.fits.taken()
         if not new:
             return
         resamples = CUSTOM_RESAMPLES if isinstance(metric, CustomMetric) else RESAMPLES
         pooled = list(new.values())
-        drawn = resample_scores(metric, rows.labels, pooled, rows.groups, resamples, self.seed)
+        drawn = resample_scores(metric, rows.labels, pooled, rows.units, resamples, self.seed)
         for name, answer, values in zip(new, pooled, drawn, strict=True):
             self.scores[name] = metric.sign * metric.score(rows.labels, answer)
             self.drawn[name] = metric.sign * values

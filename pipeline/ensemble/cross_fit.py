@@ -1,18 +1,17 @@
 """Candidates' answers to rows, each part answered by what was fitted on the others."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.decisions import best_constant, fill, fit_rule
-from pipeline.decisions.calibration import fit_calibration
+from pipeline.decisions import Rule, best_constant, fill, fit_rule
+from pipeline.decisions.calibration import Calibration, fit_calibration
 from pipeline.ensemble.blending.blend import Blend, fit_blend
 from pipeline.ensemble.chain import Candidate
 from pipeline.ensemble.rows import Rows
+from pipeline.errors import PodiumError
 from pipeline.metrics import Metric
-
-CLIP = 1e-7
 
 
 class CrossFit:
@@ -23,42 +22,43 @@ class CrossFit:
         self.answers: dict[Candidate, np.ndarray] = {}
         self._parts = [_Part.of(metric, rows, number) for number in np.unique(rows.part)]
         self._blends: dict[str, list[Blend]] = {}
+        self._calibrations: dict[tuple[str, str], list[Calibration]] = {}
 
-    def add(self, blend: str, variants: Iterable[tuple[str, str]]) -> None:
-        """Answer all rows by `blend` with each (calibration, rule) that is not answered yet."""
-        wanted = [Candidate(blend, rule, calibration) for calibration, rule in variants]
-        wanted = [candidate for candidate in wanted if candidate not in self.answers]
-        for part, fitted in zip(self._parts, self._fitted(blend), strict=True):
-            if not wanted:
+    def add(self, candidates: Sequence[Candidate]) -> None:
+        """Answer all rows by each of some candidates of one blend."""
+        for at, part in enumerate(self._parts):
+            if not candidates:
                 return
+            fitted = self._fitted(candidates[0].blend)[at]
             outside, inside = fitted.apply(part.outside.stack), fitted.apply(part.inside.stack)
-            for candidate in wanted:
-                answer = part.fill(self._answer(candidate, part, outside, inside))
-                empty = np.empty((len(self.rows), *answer.shape[1:]), answer.dtype)
-                self.answers.setdefault(candidate, empty)[part.at] = answer
+            for kind in dict.fromkeys(one.calibration for one in candidates):
+                scale = self._calibrated(candidates[0].blend, kind, at, outside)
+                seen, unseen = scale.apply(outside), scale.apply(inside)
+                for candidate in candidates:
+                    if candidate.calibration == kind:
+                        answer = part.fill(self._rule(candidate.rule, part, seen).apply(unseen))
+                        empty = empty_answer(len(self.rows), answer)
+                        self.answers.setdefault(candidate, empty)[part.at] = answer
+
+    def taken(self) -> dict[Candidate, np.ndarray]:
+        """Return the answers that were added, and forget them."""
+        answers, self.answers = self.answers, {}
+        return answers
 
     def probs(self, blend: str, calibration: str = "none") -> np.ndarray:
         """Return the probabilities (n, c) float32 of all rows."""
         pooled = np.empty(self.rows.stack.shape[1:], np.float32)
-        task = self.metric.task
-        for part, fitted in zip(self._parts, self._fitted(blend), strict=True):
+        for at, (part, fitted) in enumerate(zip(self._parts, self._fitted(blend), strict=True)):
             inside = fitted.apply(part.inside.stack)
             if calibration != "none":
                 outside = fitted.apply(part.outside.stack)
-                found = fit_calibration(calibration, task, part.outside.labels, outside)
-                inside = found.apply(inside)
+                inside = self._calibrated(blend, calibration, at, outside).apply(inside)
             pooled[part.at] = inside
         return pooled
 
-    def _answer(
-        self, candidate: Candidate, part: "_Part", outside: np.ndarray, inside: np.ndarray
-    ) -> np.ndarray:
-        task, labels = self.metric.task, part.outside.labels
-        found = fit_calibration(candidate.calibration, task, labels, outside)
-        calibrated = found.apply(outside)
-        keys = part.outside.keys
-        rule = fit_rule(candidate.rule, self.metric, labels, calibrated, keys=keys)
-        return rule.apply(found.apply(inside))
+    def _rule(self, kind: str, part: "_Part", seen: np.ndarray) -> Rule:
+        rows = part.outside
+        return fit_rule(kind, self.metric, rows.labels, seen, keys=rows.keys)
 
     def _fitted(self, blend: str) -> list[Blend]:
         if blend not in self._blends:
@@ -66,6 +66,20 @@ class CrossFit:
                 fit_blend(blend, self.metric, part.outside) for part in self._parts
             ]
         return self._blends[blend]
+
+    def _calibrated(self, blend: str, kind: str, at: int, outside: np.ndarray) -> Calibration:
+        """Return the calibration of a blend in part `at`, from its probabilities of the others."""
+        found = self._calibrations.setdefault((blend, kind), [])
+        if at == len(found):  # parts come in their order
+            labels = self._parts[at].outside.labels
+            found.append(fit_calibration(kind, self.metric.task, labels, outside))
+        return found[at]
+
+
+def empty_answer(rows: int, like: np.ndarray) -> np.ndarray:
+    """Return room for the answers to all rows, of probabilities as float32: blends are no finer."""
+    kind = np.float32 if like.dtype.kind == "f" else like.dtype
+    return np.empty((rows, *like.shape[1:]), kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,21 +96,14 @@ class _Part:
     def of(cls, metric: Metric, rows: Rows, number: int) -> "_Part":
         here = rows.part == number
         inside, outside = rows.take(here), rows.take(~here)
+        if not len(outside.seen):
+            raise PodiumError(
+                f"ensemble: no row outside part {number} has a picture, so nothing can be fitted; "
+                "make folds anew, or find the pictures that are missing"
+            )
         without = inside.without
         if not without.any():  # the constant of a custom metric is looked for only if it is needed
             return cls(np.flatnonzero(here), inside, outside.seen, lambda answer: answer)
         constant = best_constant(metric, outside.labels, rows.stack.shape[2])
         filled = lambda answer: fill(answer, without, constant)  # noqa: E731
         return cls(np.flatnonzero(here), inside, outside.seen, filled)
-
-
-def row_log_loss(y: np.ndarray, probs: np.ndarray, task: str) -> np.ndarray:
-    """Return the log loss (n,) of each row; over the labels of a row, their mean."""
-    if task == "multiclass":
-        actual = probs[np.arange(len(y)), y].astype(np.float64)
-        return -np.log(np.clip(actual, CLIP, 1))
-    losses = np.zeros(len(y))
-    for column, truth in zip(probs.T, y.T, strict=True):
-        right = np.where(truth == 1, column, 1 - column.astype(np.float64))
-        losses -= np.log(np.clip(right, CLIP, 1))
-    return losses / y.shape[1]

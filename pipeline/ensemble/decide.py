@@ -16,7 +16,13 @@ from pipeline.ensemble.choice import ANY, Choice, Menu, choose
 from pipeline.ensemble.diagnostics import DIAGNOSTICS, diagnose
 from pipeline.ensemble.honest import Honest, honest_score
 from pipeline.ensemble.members import Member, load_members, validated_rows
-from pipeline.ensemble.outputs import output_hashes, part_probs, part_stack, write_predictions
+from pipeline.ensemble.outputs import (
+    fold_stacks,
+    mean_probs,
+    output_hashes,
+    part_stack,
+    write_predictions,
+)
 from pipeline.ensemble.rates import answer_rates, rate_warnings
 from pipeline.ensemble.rows import Rows, row_keys
 from pipeline.errors import PodiumError
@@ -27,8 +33,9 @@ KEYS = (
     *("competition", "folds_hash", "data_hash", "complete", "metric", "members", "blend", "rule"),
     *("in_sample", "honest", "honest_se", "local_test_score", "candidates", "rates", "warnings"),
     *("constant", "coverage", "seconds", "inputs", "outputs", "created", "calibration", "answers"),
+    *("fold_models", "diagnostics"),
 )
-VERSION = 3  # raise it when a chain fitted on the same files would come out differently
+VERSION = 4  # raise it when a chain fitted on the same files would come out differently
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,8 @@ class Fitted:
         """Return the chain's probabilities (n, c) of a part, cross-fitted out of fold."""
         if part == "oof":
             return self.choice.probs
-        return part_probs(self.chain.blend, self.chain.calibration, self.members, part)
+        chain = self.chain.blend, self.chain.calibration
+        return mean_probs(*chain, fold_stacks(*chain, self.members, part))
 
 
 def decide(inputs: Inputs, path: Path, label: str) -> tuple[dict[str, Any], bool]:
@@ -144,6 +152,7 @@ def decide(inputs: Inputs, path: Path, label: str) -> tuple[dict[str, Any], bool
         "inputs": hashes,
         "outputs": output_hashes(path.parent),
         "answers": file_hash(path.parent / ANSWERS),
+        "diagnostics": file_hash(path.parent / DIAGNOSTICS),
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     write_json(path, record)
@@ -164,6 +173,7 @@ def _found(inputs: Inputs, fitted: Fitted, table: list[dict[str, Any]]) -> dict[
         "blend": chain.blend.method,
         "blend_values": chain.blend.to_json(),
         "calibration": chain.calibration.to_json(),
+        "fold_models": len(fold_stacks(chain.blend, chain.calibration, members, "test")),
         "rule": chain.rule.to_json(),
         "constant": chain.constant.tolist(),
         "in_sample": inputs.metric.score(rows.labels, answer),
@@ -203,7 +213,6 @@ def _coverage(metric: Metric, rows: Rows, choice: Choice) -> dict[str, Any]:
 
 def _same_decision(inputs: Inputs, hashes: dict[str, Any], path: Path) -> dict[str, Any] | None:
     """Return the record at `path` if it is whole and the same inputs would make it again."""
-    answers = path.parent / ANSWERS
     try:
         record = read_object(path, KEYS, "")
         now = {
@@ -211,11 +220,18 @@ def _same_decision(inputs: Inputs, hashes: dict[str, Any], path: Path) -> dict[s
             "folds_hash": inputs.folds.hash,
             "data_hash": inputs.data.hash,
             "outputs": output_hashes(path.parent),
-            "answers": file_hash(answers) if answers.exists() else "",
+            "answers": _hash(path.parent / ANSWERS),
+            "diagnostics": _hash(path.parent / DIAGNOSTICS),
         }
     except PodiumError:
         return None  # missing or broken: it is made anew
+    if record.get("mixed") and not inputs.mixed:
+        return None  # loading the members says what is missing
     return record if all(record[key] == value for key, value in now.items()) else None
+
+
+def _hash(path: Path) -> str:
+    return file_hash(path) if path.exists() else ""
 
 
 def _local_test(inputs: Inputs, fitted: Fitted) -> float | None:

@@ -5,7 +5,8 @@ of every subset. Answers: confusion matrix and precision, recall, F1 per class. 
 rows; the answers are cross-fitted.
 """
 
-from itertools import combinations
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,17 @@ from pipeline.decisions.reliability import (
 from pipeline.ensemble.blending.scoring import quick_score
 from pipeline.ensemble.chain import Candidate
 from pipeline.ensemble.choice import Choice
-from pipeline.ensemble.cross_fit import CrossFit, row_log_loss
-from pipeline.ensemble.rows import PARTS, Rows
+from pipeline.ensemble.cross_fit import CrossFit
+from pipeline.ensemble.rows import Rows
 from pipeline.metrics import Metric, resample_scores
+from pipeline.metrics.class_counts import class_counts, confusion
 from pipeline.metrics.f_beta import f_beta
+from pipeline.metrics.rows import row_log_loss
 
 DIAGNOSTICS = "diagnostics.json"
 MOST_FOR_NOISE = 1_000_000  # cells whose labels are simulated a hundred times
 MOST_SUBSETS = 255  # all of eight members
+VALUES = 200_000_000  # of all members, in memory at once: 800 MB
 RESAMPLES = 200
 
 
@@ -37,14 +41,17 @@ def diagnose(
     """Return all of it, ready for JSON, for the cross-fitted `answer` to `rows`."""
     labels, seen = as_labels(answer, metric.task), ~rows.without
     n_classes = rows.stack.shape[2]
-    matrix = None
+    matrix, shares = None, None
     if metric.task == "multiclass":
-        matrix = confusion(rows.labels, labels, n_classes).tolist()
+        counts = confusion(rows.labels, labels, n_classes)
+        matrix = counts.tolist()
+        shares = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).tolist()
     return {
-        "members": member_table(metric, rows, choice.chosen, seed),
+        "members": member_table(metric, rows, choice, seed),
         "error_correlation": error_correlation(metric, rows).tolist(),
         "subsets": subset_scores(metric, rows),
         "confusion": matrix,
+        "confusion_by_row": shares,
         "per_class": class_table(rows.labels, labels, n_classes),
         "reliability": calibration_table(rows.labels[seen], choice.probs[seen], metric.task),
     }
@@ -76,7 +83,7 @@ def member_losses(metric: Metric, rows: Rows) -> np.ndarray:
     for at in range(len(rows.stack)):
         probs = rows.stack.member(at)
         if metric.needs == "probs":
-            found[at] = row_log_loss(rows.labels, probs, metric.task)
+            found[at] = row_log_loss(metric.task, rows.labels, probs)
             continue
         wrong = rule.apply(probs) != rows.labels
         found[at] = wrong if wrong.ndim == 1 else wrong.mean(axis=1)
@@ -104,49 +111,68 @@ def subset_scores(metric: Metric, rows: Rows, most: int = MOST_SUBSETS) -> list[
     fitting, the best first: all subsets where they are at most `most`; else the single members and
     what adding the best one more each time gives. Nothing is fitted, so nothing is in-sample."""
     seen, members = rows.seen, len(rows.stack)
-    sets: list[tuple[int, ...]] = []
-    if 2**members - 1 <= most:
-        sizes = range(1, members + 1)
-        sets = [found for size in sizes for found in combinations(range(members), size)]
-        scores = [_mean_score(metric, seen, found) for found in sets]
-    else:
-        sets, scores = _forward(metric, seen)
-    order = np.argsort(-np.array(scores), kind="stable")
-    return [{"members": list(sets[i]), "score": metric.sign * scores[i]} for i in order]
+    few = 2**members - 1 <= most and members * seen.stack.shape[1] * seen.stack.shape[2] <= VALUES
+    scores = _all_subsets(metric, seen) if few else _forward(metric, seen)
+    order = sorted(scores, key=lambda subset: (-scores[subset], len(subset), subset))
+    return [{"members": list(one), "score": metric.sign * scores[one]} for one in order]
 
 
-def _mean_score(metric: Metric, rows: Rows, members: tuple[int, ...]) -> float:
-    stack = rows.stack.only(members)
-    mean = stack.mix(np.full(len(members), 1 / len(members)))
-    return quick_score(metric, rows.labels, np.clip(mean, 0, 1))
+def _all_subsets(metric: Metric, rows: Rows) -> dict[tuple[int, ...], float]:
+    """Return the score of every subset; each sum is that of a smaller one and one member more."""
+    scores: dict[tuple[int, ...], float] = {}
+    sums: dict[tuple[int, ...], np.ndarray] = {}
+    values = rows.stack.dense()
+    for subset in _depth_first(len(values)):
+        before = sums.get(subset[:-1])
+        sums[subset] = values[subset[-1]] if before is None else before + values[subset[-1]]
+        for one in [one for one in sums if len(one) >= len(subset) and one != subset]:
+            del sums[one]  # done with: its supersets came before
+        scores[subset] = _score(metric, rows, sums[subset], len(subset))
+    return scores
 
 
-def _forward(metric: Metric, rows: Rows) -> tuple[list[tuple[int, ...]], list[float]]:
-    members = range(len(rows.stack))
-    sets = [(at,) for at in members]
-    scores = [_mean_score(metric, rows, found) for found in sets]
-    current = sets[int(np.argmax(scores))]
-    while len(current) < len(rows.stack):
-        wider = [tuple(sorted((*current, at))) for at in members if at not in current]
-        found = [_mean_score(metric, rows, one) for one in wider]
-        current = wider[int(np.argmax(found))]
-        sets.append(current)
-        scores.append(max(found))
-    return sets, scores
+def _depth_first(members: int, subset: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
+    """Yield every subset after its prefixes, so that few sums are held at a time."""
+    for at in range(subset[-1] + 1 if subset else 0, members):
+        yield (*subset, at)
+        yield from _depth_first(members, (*subset, at))
 
 
-def member_table(metric: Metric, rows: Rows, chosen: Candidate, seed: int) -> list[dict[str, Any]]:
+def _forward(metric: Metric, rows: Rows) -> dict[tuple[int, ...], float]:
+    """Return the scores of single members, and of the best one with one more each time."""
+    members = len(rows.stack)
+    scores = {(at,): _score(metric, rows, rows.stack.member(at), 1) for at in range(members)}
+    current = max(scores, key=scores.__getitem__)
+    total = rows.stack.member(current[0])
+    while len(current) < members:
+        wider = {
+            at: _score(metric, rows, total + rows.stack.member(at), len(current) + 1)
+            for at in range(members)
+            if at not in current
+        }
+        best = max(wider, key=wider.__getitem__)
+        current, total = tuple(sorted((*current, best))), total + rows.stack.member(best)
+        scores[current] = wider[best]
+    return scores
+
+
+def _score(metric: Metric, rows: Rows, total: np.ndarray, members: int) -> float:
+    """Return the score of a mean, higher is better, from its sum (n, c)."""
+    return quick_score(metric, rows.labels, np.clip(total / members, 0, 1))
+
+
+def member_table(metric: Metric, rows: Rows, choice: Choice, seed: int) -> list[dict[str, Any]]:
     """Return for every member its score alone under the rule that needs no fitting; `loss`, what
-    the cross-fitted score of `chosen` loses without it, with the standard error of that over paired
+    the cross-fitted score of the choice loses without it, with the standard error of that over paired
     resamples of groups."""
-    rows = rows.with_parts(seed, PARTS)
-    everyone = list(range(len(rows.stack)))
-    alone = [metric.sign * _mean_score(metric, rows.seen, (at,)) for at in everyone]
+    seen, everyone = rows.seen, range(len(rows.stack))
+    alone = [metric.sign * _score(metric, seen, seen.stack.member(at), 1) for at in everyone]
     if len(everyone) == 1:
         return [{"score": alone[0], "loss": None, "loss_se": None}]
-    fits = [rows, *(rows.only([o for o in everyone if o != at]) for at in everyone)]
-    answers = [_cross_fitted(metric, one, chosen) for one in fits]
-    drawn = resample_scores(metric, rows.labels, answers, rows.groups, RESAMPLES, seed)
+    parted = rows.with_parts(seed)
+    fewer = [parted.only([other for other in everyone if other != at]) for at in everyone]
+    answers = [choice.answer, *(_cross_fitted(metric, one, choice.chosen) for one in fewer)]
+    drawn = resample_scores(metric, rows.labels, answers, rows.units, RESAMPLES, seed)
     scores = metric.sign * np.array([metric.score(rows.labels, answer) for answer in answers])
     return [
         {
@@ -160,23 +186,16 @@ def member_table(metric: Metric, rows: Rows, chosen: Candidate, seed: int) -> li
 
 def _cross_fitted(metric: Metric, rows: Rows, chosen: Candidate) -> np.ndarray:
     blend = chosen.blend if len(rows.stack) > 1 else "mean"
-    fits = CrossFit(metric, rows)
-    fits.add(blend, [(chosen.calibration, chosen.rule)])
-    return next(iter(fits.answers.values()))
-
-
-def confusion(y: np.ndarray, answer: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return how often class i (row) was answered as j (column), (c, c) int64."""
-    pairs = y.astype(np.int64) * n_classes + answer
-    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+    fits, candidate = CrossFit(metric, rows), replace(chosen, blend=blend)
+    fits.add([candidate])
+    return fits.taken()[candidate]
 
 
 def class_table(y: np.ndarray, answer: np.ndarray, n_classes: int) -> list[dict[str, Any]]:
     """Return support, answered, right, precision, recall and F1 of every class; of class indices
     (n,) or 0/1 (n, c)."""
     if y.ndim == 1:
-        hit = y == answer
-        counts = [np.bincount(v, minlength=n_classes) for v in (y[hit], answer, y)]
+        counts = class_counts(y, answer, n_classes)
     else:
         counts = [(y & answer).sum(0, np.int64), answer.sum(0, np.int64), y.sum(0, np.int64)]
     table = []

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from pipeline.ensemble.chain import fit_chain
 from pipeline.ensemble.choice import ANY, Menu, choose
+from pipeline.ensemble.cross_fit import empty_answer
 from pipeline.ensemble.rows import PARTS, Rows
 from pipeline.errors import PodiumError
 from pipeline.metrics import Metric, resample_scores
@@ -43,13 +44,13 @@ def honest_score(metric: Metric, rows: Rows, seed: int, menu: Menu = ANY) -> Hon
         chain = fit_chain(choice, metric, outside)
         answer = chain.answer(chain.probs(unseen.stack), unseen.without)
         if pooled is None:
-            pooled = np.empty((len(rows), *answer.shape[1:]), answer.dtype)
+            pooled = empty_answer(len(rows), answer)
         pooled[inside] = answer
         chosen[str(part)] = str(choice)
     if pooled is None:
         raise PodiumError("honest score: there are no out-of-fold rows; train a fold first")
     score = metric.score(rows.labels, pooled)
-    drawn = resample_scores(metric, rows.labels, [pooled], rows.groups, RESAMPLES, seed)[0]
+    drawn = resample_scores(metric, rows.labels, [pooled], rows.units, RESAMPLES, seed)[0]
     drawn = drawn[~np.isnan(drawn)]
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Honest(score, float(drawn.std(ddof=1)), (float(low), float(high)), pooled, chosen)

@@ -17,7 +17,7 @@ from pipeline.artifacts.hashing import bytes_hash
 from pipeline.artifacts.predictions import blocks
 from pipeline.competition import CompetitionData
 from pipeline.ensemble.aligned import (
-    FoldTests,
+    FoldModels,
     is_mixed,
     mean_of,
     read_parts,
@@ -58,12 +58,13 @@ class Member:
     seconds: float
     warnings: tuple[str, ...] = ()
     mixed: bool = False
-    tests: FoldTests | None = None
+    models: FoldModels | None = None
 
-    def fold_tests(self) -> list[np.ndarray] | None:
-        """Return the test probabilities (n, c) of each fold model, None where there are none (as of
-        imports, ensembles and refits) or their plain mean is not the member's."""
-        return None if self.tests is None else self.tests.load()
+    def fold_models(self, part: str) -> list[np.ndarray] | None:
+        """Return the probabilities (n, c) of a part, test or local-test, by each fold model; None
+        where there are none (as of imports, ensembles and refits) or their plain mean is not the
+        member's."""
+        return None if self.models is None else self.models.load(part)
 
 
 def record_path(folder: Path) -> Path:
@@ -199,7 +200,7 @@ def _member(data: CompetitionData, folds: Folds, runs: dict[str, dict[str, Any]]
         sum(float(record.get("seconds", 0)) for record in records),
         tuple(f"{name}: {said}" for name, said in own),
         any(is_mixed(record, folds) for record in records),
-        FoldTests(data, tuple(runs.items())) if trained else None,
+        FoldModels(data, tuple(runs.items()), wanted_ids(data, folds)) if trained else None,
     )
 
 
@@ -225,7 +226,7 @@ def copies(members: list[Member]) -> dict[str, str]:
     Of those that are alike, the one that stands for all is of the competition's folds before any
     other, trained before imported, and then the first by name, whatever the order of the members.
     """
-    order = sorted(members, key=lambda m: (m.mixed, m.tests is None, -len(m.probs), m.name))
+    order = sorted(members, key=lambda m: (m.mixed, m.models is None, -len(m.probs), m.name))
     found: dict[str, str] = {}
     looks: dict[str, list[Member]] = {}
     for member in order:

@@ -15,14 +15,16 @@ from pipeline.ensemble.members import PARTS, wanted_ids
 from pipeline.ensemble.stack import Stack
 from pipeline.folds import Folds
 
+LINEAR = ("mean", "hill-climbing", "log-loss", "cma-es")
+
 
 class Predicted(Protocol):
-    """Probabilities (n, c) by part, and those of the test part by fold model where known."""
+    """Probabilities (n, c) by part, and those of a part by fold model where known."""
 
     @property
     def probs(self) -> Mapping[str, np.ndarray]: ...
 
-    def fold_tests(self) -> list[np.ndarray] | None: ...
+    def fold_models(self, part: str) -> list[np.ndarray] | None: ...
 
 
 def part_stack(members: Sequence[Predicted], part: str) -> Stack:
@@ -30,38 +32,38 @@ def part_stack(members: Sequence[Predicted], part: str) -> Stack:
     return Stack.of([member.probs[part] for member in members])
 
 
-def part_probs(
+def fold_stacks(
     blend: Blend, calibration: Calibration, members: Sequence[Predicted], part: str
-) -> np.ndarray:
-    """Return the calibrated blend (n, c) float32 of a part that fold models share.
+) -> list[Stack]:
+    """Return what a chain is applied to, before the mean of the results: a stack per fold model.
 
-    Calibration is fitted on rows that one fold model each has predicted. The mean of several is
-    less sure of itself than each of them, so each fold model's blend is calibrated, and the mean is
-    taken last. A member whose fold models are not known counts with its mean in each.
+    Calibration, temperatures and all that is not linear are fitted on rows that one fold model each
+    has predicted. The mean of several is less sure of itself than each of them, so each fold
+    model's blend is made and calibrated, and the mean is taken last. A member whose fold models are
+    not known, or that is one network, counts with its mean in each; where members have different
+    numbers of them, or the chain is linear, the means alone are blended.
     """
-    stacks = [part_stack(members, part)]
-    if calibration.kind != "none" and part == "test":
-        stacks = _fold_stacks(members) or stacks
+    means = [part_stack(members, part)]
+    if blend.method in LINEAR and calibration.kind == "none":
+        return means
+    known = [member.fold_models(part) for member in members]
+    found = [folds if folds and len(folds) > 1 else None for folds in known]
+    counts = {len(folds) for folds in found if folds}
+    if len(counts) != 1:
+        return means
+    pairs = list(zip(members, found, strict=True))
+    return [
+        Stack.of([m.probs[part] if folds is None else folds[at] for m, folds in pairs])
+        for at in range(counts.pop())
+    ]
+
+
+def mean_probs(blend: Blend, calibration: Calibration, stacks: Sequence[Stack]) -> np.ndarray:
+    """Return the mean (n, c) float32 over stacks of the calibrated blend of each."""
     total = np.zeros(stacks[0].shape[1:])
     for stack in stacks:
         total += calibration.apply(blend.apply(stack))
     return (total / len(stacks)).astype(np.float32)
-
-
-def _fold_stacks(members: Sequence[Predicted]) -> list[Stack]:
-    """Return a stack per fold model of the members whose fold models are known and equally many; a
-    member of one network is its mean."""
-    known = [member.fold_tests() for member in members]
-    found = [folds if folds and len(folds) > 1 else None for folds in known]
-    counts = {len(folds) for folds in found if folds}
-    if len(counts) != 1:
-        return []
-    of_fold = [
-        [member.probs["test"] if folds is None else folds[at] for member, folds in
-         zip(members, found, strict=True)]
-        for at in range(counts.pop())
-    ]  # fmt: skip
-    return [Stack.of(arrays) for arrays in of_fold]
 
 
 def write_predictions(

@@ -109,8 +109,7 @@ def _wrong(found: dict[str, Any], rule: Rule) -> list[Part]:
     parts: list[Part] = [([*headers, *(["threshold"] if fitted else [])], rows)]
     if found["confusion"] is None:
         return parts
-    matrix = np.array(found["confusion"])
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    matrix, share = np.array(found["confusion"]), np.array(found["confusion_by_row"])
     np.fill_diagonal(matrix, 0)
     pairs = [np.unravel_index(at, matrix.shape) for at in np.argsort(-matrix, axis=None)[:WORST]]
     lines = [

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.ensemble.stack import Stack
+from pipeline.errors import PodiumError
 from pipeline.folds import split_parts
 
 PARTS = 5  # where the folds give too few; and at most, in an inner cross-fit
+BUNDLES = 10_000  # of more groups or rows than these, a bootstrap draws bundles
 
 
 def row_keys(ids: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
@@ -42,6 +44,15 @@ class Rows:
         return np.zeros(len(self), bool) if self.pictured is None else ~self.pictured
 
     @property
+    def units(self) -> np.ndarray:
+        """What a bootstrap draws as a whole (n,): groups, or rows where there are none.
+
+        Of more than `BUNDLES`, bundles of these by their keys: groups that are independent have
+        sums that are, too, so the standard error is the same, and a draw costs no more.
+        """
+        return self.keys if len(np.unique(self.keys)) <= BUNDLES else self.keys % BUNDLES
+
+    @property
     def seen(self) -> "Rows":
         """The rows with a picture, on which everything but the constant is fitted."""
         return self.take(~self.without) if self.without.any() else self
@@ -59,12 +70,12 @@ class Rows:
         return replace(self, stack=self.stack.only(members))
 
     def with_parts(self, seed: int, most: int | None = None) -> "Rows":
-        """Return the same rows in `PARTS` group-aware parts where they are in fewer than two; and
-        where in more than `most`, with parts joined, the smallest first."""
+        """Return the same rows in `PARTS` group-aware parts where they are in fewer than two (in as
+        many as there are groups, if fewer); and where in more than `most`, with parts joined, the
+        smallest first."""
         parts, sizes = np.unique(self.part, return_counts=True)
         if len(parts) < 2:
-            part = split_parts(self.labels, self.groups, (1 / PARTS,) * PARTS, seed)
-            return replace(self, part=part)
+            return replace(self, part=self._dealt(seed))
         if most is None or len(parts) <= most:
             return self
         joined, totals = np.empty(len(parts), np.int64), np.zeros(most, np.int64)
@@ -72,3 +83,17 @@ class Rows:
             joined[at] = np.argmin(totals)
             totals[joined[at]] += sizes[at]
         return replace(self, part=joined[np.searchsorted(parts, self.part)])
+
+    def _dealt(self, seed: int) -> np.ndarray:
+        """Return parts (n,) that depend on the rows' keys, and not on their order."""
+        count = min(PARTS, len(np.unique(self.keys)))
+        if count < 2:
+            raise PodiumError(
+                f"ensemble: {len(self)} rows of one group cannot be parted into rows to fit on and "
+                "rows to judge by; make folds with a larger HOLDOUT, or with FOLDS=5"
+            )
+        order = np.argsort(self.keys, kind="stable")
+        groups = None if self.groups is None else self.groups[order]
+        part = np.empty(len(self), np.int64)
+        part[order] = split_parts(self.labels[order], groups, (1 / count,) * count, seed)
+        return part

@@ -11,12 +11,27 @@ from pipeline.metrics.metric import Metric, ratio
 
 
 def class_counts(
-    y: np.ndarray, answer: np.ndarray, n_classes: int
+    y: np.ndarray, answer: np.ndarray, n_classes: int, row_weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return how often each class was right, answered and actual: three (c,) float64 vectors."""
-    columns = (y[y == answer], answer, y)
-    tp, pred, true = (np.bincount(column, minlength=n_classes) for column in columns)
-    return tp.astype(float), pred.astype(float), true.astype(float)
+    """Return how often each class was right, answered and actual: three (c,) float64 vectors.
+
+    `y` and `answer` are class indices (n,), or 0/1 (n, c); rows count 1, or as `row_weights` (n,).
+    """
+    if y.ndim == 2:
+        labels = (y & answer, answer, y)
+        if row_weights is not None:
+            return tuple(row_weights @ each for each in labels)
+        return tuple(each.sum(0, dtype=np.float64) for each in labels)
+    right, w = y == answer, row_weights
+    columns = (y[right], None if w is None else w[right]), (answer, w), (y, w)
+    return tuple(np.bincount(*each, n_classes).astype(np.float64) for each in columns)
+
+
+def confusion(y: np.ndarray, answer: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return how often each class (row) is answered as each class (column), (c, c) int64, of class
+    indices (n,) from 0 to n_classes - 1."""
+    cells = y.astype(np.int64) * n_classes + answer
+    return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def one_hot(y: np.ndarray, n_classes: int) -> np.ndarray:

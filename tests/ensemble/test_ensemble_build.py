@@ -297,7 +297,7 @@ def test_each_fold_model_is_calibrated_before_the_mean(make_tiny):
         one = Predictions(tiny.data.test.ids, stored.classes, logits, probs, meta)
         one.save(folder / f"fold-{number}" / "test.npz")
     member = load_members(tiny.data, folds, ["a"])[0]
-    found = member.fold_tests()
+    found = member.fold_models("test")
     assert found is not None and len(found) == len(folds.numbers)
     decided = open_decided(tiny.data, folds, "a")
     calibration = decided.calibration

@@ -37,7 +37,7 @@ def cross_fitted(metric, rows: Rows, rules=()) -> dict[Candidate, np.ndarray]:
     """Return the cross-fitted answers of every blend under every rule."""
     fits = CrossFit(metric, rows)
     for blend in methods(metric, len(rows.stack)):
-        fits.add(blend, [("none", rule) for rule in rules or rule_kinds(metric)])
+        fits.add([Candidate(blend, rule) for rule in rules or rule_kinds(metric)])
     return fits.answers
 
 
@@ -332,3 +332,81 @@ def test_a_custom_metric_answers_rows_without_a_picture(counting):
     rows = replace(multiclass_rows(members=1), pictured=np.arange(120) % 4 != 0)
     mine, named = (honest_score(metric, rows, 0) for metric in (counting[0], ACCURACY))
     assert mine.score == pytest.approx(named.score) and mine.chosen == named.chosen
+
+
+def reordered(rows: Rows, order: np.ndarray) -> Rows:
+    groups = None if rows.groups is None else rows.groups[order]
+    stack = Stack.of(rows.stack.dense()[:, order])
+    return Rows(rows.labels[order], stack, rows.part[order], rows.keys[order], groups)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_order_of_rows_decides_nothing(parts, grouped):
+    """Check choice, table and honest score of shuffled rows, whatever parts there are."""
+    groups = np.array([f"g{i // 5}" for i in range(90)]) if grouped else None
+    rows = multilabel_rows(parts=1, groups=groups)
+    unit = np.arange(90) // 5 if grouped else np.arange(90)
+    rows = replace(rows, part=unit % parts)
+    order = np.random.default_rng(3).permutation(90)
+    menu = Menu(("mean", "rank", "hill-climbing"), ("threshold", "global", "per-class"))
+    first, again = (honest_score(MACRO, r, 0, menu) for r in (rows, reordered(rows, order)))
+    assert first.chosen == again.chosen
+    np.testing.assert_allclose((first.score, first.se), (again.score, again.se), rtol=1e-9)
+    np.testing.assert_array_equal(first.answer[order], again.answer)
+    tables = [choose(MACRO, r, 0, menu=menu).table for r in (rows, reordered(rows, order))]
+    for one, other in zip(*tables, strict=True):
+        assert one["honest"] == pytest.approx(other["honest"])
+        assert one["gain_se"] == pytest.approx(other["gain_se"])
+
+
+def test_many_rows_are_drawn_in_bundles(monkeypatch):
+    """Check that bundles of many groups give the standard error of the groups themselves, and that
+    a candidate's resamples do not depend on which others are scored beside it."""
+    rows = multiclass_rows(n=3000)
+    plain = honest_score(ACCURACY, rows, 0, Menu(("mean",), ("argmax",)))
+    assert len(np.unique(rows.units)) == 3000
+    monkeypatch.setattr("pipeline.ensemble.rows.BUNDLES", 500)
+    assert len(np.unique(rows.units)) <= 500
+    bundled = honest_score(ACCURACY, rows, 0, Menu(("mean",), ("argmax",)))
+    assert bundled.score == plain.score and bundled.se == pytest.approx(plain.se, rel=0.15)
+    few, many = (choose(ACCURACY, rows, 0, menu=Menu(names, ("argmax",))).table
+                 for names in (("mean", "rank"), ("mean", "geometric", "rank")))  # fmt: skip
+    by_name = {(line["blend"], line["calibration"]): line["gain_se"] for line in many}
+    for line in few:
+        assert line["gain_se"] == by_name[line["blend"], line["calibration"]]
+
+
+def test_few_groups_are_parted_as_far_as_they_go():
+    """Check that three groups make three parts, and that a single one is refused with a remedy."""
+    groups = np.array([f"g{i % 3}" for i in range(60)])
+    rows = multilabel_rows(n=60, parts=1, groups=groups).with_parts(0)
+    assert len(np.unique(rows.part)) == 3
+    lone = multilabel_rows(n=60, parts=1, groups=np.array(["g"] * 60))
+    with pytest.raises(PodiumError, match=r"rows of one group .*make folds"):
+        lone.with_parts(0)
+
+
+def test_rules_that_need_calibration_are_tried_with_it():
+    """Check that under a menu of such a rule alone every blend competes calibrated."""
+    rows = shifted_rows()
+    table = choose(MACRO, rows, 0, menu=Menu((), ("half-f",))).table
+    half = [line for line in table if line["rule"] == "half-f"]
+    assert {line["blend"] for line in half} == set(LEVELS)
+    assert all(line["calibration"] != "none" for line in half if line["blend"] != "stacking")
+
+
+def test_calibration_is_chosen_by_its_standard_error():
+    """Check that probabilities that mean what they say are left alone, and shouted ones are not."""
+    rng = np.random.default_rng(0)
+    odds = rng.normal(size=(600, 4))
+    y = (rng.random((600, 4)) < expit(odds)).astype(np.int8)
+    calm, loud = (expit(scale * odds)[None].astype(np.float32) for scale in (1, 4))
+    found = [
+        {
+            line["calibration"]
+            for line in choose(MACRO, rows_of(y, one, np.arange(600) % 5), 0).table
+        }
+        for one in (calm, loud)
+    ]
+    assert found[0] == {"none"} and found[1] == {"none", "temperature"}

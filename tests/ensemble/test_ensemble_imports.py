@@ -280,7 +280,7 @@ def test_the_same_partition_makes_a_full_member(desk, proof):
     assert made.record["folds_hash"] == folds.hash and not made.record["warnings"]
     assert usable_runs(tiny.data, folds)[0][0] == "a"
     (member,) = load_members(tiny.data, folds, ["a"])
-    assert not member.mixed and member.fold_tests() is None
+    assert not member.mixed and member.fold_models("test") is None
 
 
 @pytest.mark.parametrize("kind", ["none", "other"])

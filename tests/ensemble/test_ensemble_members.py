@@ -287,7 +287,7 @@ def test_an_ensemble_of_mixed_folds_stays_mixed(make_tiny):
     tiny.fake_run("a", members=[], mixed=True)
     assert "MIXED_FOLDS=1" in refusal(tiny, "a")
     (member,) = load_members(tiny.data, tiny.folds(), ["a"], mixed=True)
-    assert member.mixed and member.fold_tests() is None
+    assert member.mixed and member.fold_models("test") is None
 
 
 def with_fold_tests(tiny, name: str, *, logits=False, **record) -> np.ndarray:
@@ -311,18 +311,20 @@ def test_fold_models_are_told_apart(make_tiny):
     tiny = make_tiny()
     first = with_fold_tests(tiny, "a", seedless_hash="r")
     second = with_fold_tests(tiny, "a-s1", seedless_hash="r")
-    alone = load(tiny, "a")[0].fold_tests()
+    alone = load(tiny, "a")[0].fold_models("test")
     np.testing.assert_array_equal(np.stack(alone), first)
     both = load(tiny, "a", "a-s1")[0]
-    np.testing.assert_allclose(both.fold_tests(), (first + second) / 2, atol=1e-7)
-    np.testing.assert_allclose(np.mean(both.fold_tests(), axis=0), both.probs["test"], atol=1e-6)
+    np.testing.assert_allclose(both.fold_models("test"), (first + second) / 2, atol=1e-7)
+    np.testing.assert_allclose(
+        np.mean(both.fold_models("test"), axis=0), both.probs["test"], atol=1e-6
+    )
 
 
 def test_fold_models_whose_views_average_logits(make_tiny):
     """Check that they are read from the logits where the run's record says so."""
     tiny = make_tiny()
     models = with_fold_tests(tiny, "a", logits=True, views={"average": "logits"})
-    np.testing.assert_array_equal(np.stack(load(tiny, "a")[0].fold_tests()), models)
+    np.testing.assert_array_equal(np.stack(load(tiny, "a")[0].fold_models("test")), models)
 
 
 @pytest.mark.parametrize("kind", ["no files", "one missing", "another mean", "refit"])
@@ -344,5 +346,5 @@ def test_fold_models_that_do_not_make_the_run_are_none(make_tiny, kind):
         logits = logits_of(changed, "multiclass")
         Predictions(stored.ids, stored.classes, logits, changed, stored.meta).save(path)
     with_fold_tests(tiny, "a-s1", seedless_hash="r")
-    assert load(tiny, "a")[0].fold_tests() is None
-    assert load(tiny, "a", "a-s1")[0].fold_tests() is None
+    assert load(tiny, "a")[0].fold_models("test") is None
+    assert load(tiny, "a", "a-s1")[0].fold_models("test") is None

@@ -9,16 +9,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.ensemble.blending.keyed import DIGITS, canonical_order, draw_rows, first_copies
+from pipeline.ensemble.blending.keyed import (
+    DIGITS,
+    canonical_order,
+    draw_rows,
+    first_copies,
+    most_rows,
+)
 from pipeline.ensemble.blending.scoring import log_loss_of, quick_score
 from pipeline.ensemble.stack import Stack
 from pipeline.metrics import Metric
 from pipeline.metrics.checks import check_labels, check_rows
-from pipeline.metrics.ranking import Ranking
 
 VALUES = 1 << 26  # of all members that are mixed at every step: 256 MB
 ROWS = 50_000  # where there are more values than that
-SORTED = 1 << 20  # probabilities that a ranking metric sorts at every step, in a tenth of a second
 STEP = 0.3  # first standard deviation, in units of an equal weight
 EACH, MOST = 50, 600  # evaluations: per member, and at most
 LOSS = 1e-9  # of the log loss, in a step's value: it decides between equal scores only
@@ -91,9 +95,7 @@ def _used(metric: Metric, keys: np.ndarray, members: int, classes: int, seed: in
     most, values = len(keys), members * classes
     if most * values > VALUES:
         most = min(ROWS, VALUES // values)
-    if isinstance(metric, Ranking):
-        most = min(most, SORTED // classes)
-    return draw_rows(keys, max(1, most), seed)
+    return draw_rows(keys, max(1, most_rows(metric, classes, most)), seed)
 
 
 class _Problem:

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.decisions.rules import default_rule
 from pipeline.ensemble.blending.mix_loss import EVEN
 from pipeline.ensemble.blending.rivals import ROUNDING, Cells, Rivals
+from pipeline.ensemble.blending.scoring import ranking_score
 from pipeline.ensemble.blending.tallies import tally_of
 from pipeline.ensemble.stack import Stack
 from pipeline.metrics import Metric
@@ -96,22 +97,43 @@ class Gains(ABC):
 
 
 class AnyGains(Gains):
-    """Any metric, by scoring every mix: slow, for those that depend on the order of all rows."""
+    """Any metric, by scoring every mix: slow, for those that are a host's own."""
 
     def scores(self) -> np.ndarray:
         metric, found = self.library.metric, np.full(len(self.stack), -np.inf)
         rule, rows = default_rule(metric), np.arange(len(self.y))
         for member in range(len(self.stack)):
-            mixed = (self.total + self.stack.member(member)) / (self.size + 1)
-            answer = rule.apply(np.clip(mixed, 0, 1, out=mixed))
+            mixed = self.mixed(member)
+            answer = rule.apply(mixed)
             score = metric.scorer(self.y, answer, mixed.shape[1], rows)(self.weights[None])[0]
             if np.isfinite(score):
                 found[member] = metric.sign * score
         return found
 
+    def mixed(self, member: int) -> np.ndarray:
+        """Return the mix (n, c) float64 after a member joined."""
+        mixed = self.total + self.stack.member(member)
+        mixed /= self.size + 1
+        return np.clip(mixed, 0, 1, out=mixed)
+
     def add(self, member: int) -> None:
         self.gather([member])
         self.size += 1
+
+
+class RankGains(AnyGains):
+    """AUC and average precision, of rows that stand as often as they weigh: sorted in no time."""
+
+    def __init__(self, library: Library, weights: np.ndarray) -> None:
+        rows = np.repeat(np.arange(len(weights)), weights)
+        repeated = Library(library.metric, library.y[rows], library.stack.take(rows))
+        super().__init__(repeated, np.ones(len(rows)))
+
+    def scores(self) -> np.ndarray:
+        metric = self.library.metric
+        mixes = (self.mixed(member) for member in range(len(self.stack)))
+        found = np.array([metric.sign * ranking_score(metric, self.y, mixed) for mixed in mixes])
+        return np.where(np.isfinite(found), found, -np.inf)
 
 
 class LabelGains(Gains):

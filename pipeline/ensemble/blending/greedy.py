@@ -9,19 +9,20 @@ R. Caruana, A. Niculescu-Mizil, G. Crew, A. Ksikes, Ensemble selection from libr
 ICML 2004.
 """
 
-import math
-
 import numpy as np
 
-from pipeline.ensemble.blending.gains import AnyGains, LabelGains, Library
+from pipeline.artifacts.hashing import poisson_counts
+from pipeline.ensemble.blending.gains import AnyGains, LabelGains, Library, RankGains
+from pipeline.ensemble.blending.keyed import draw_rows, first_copies, most_rows
 from pipeline.ensemble.blending.mix_loss import ClassMixLoss, LabelMixLoss
 from pipeline.ensemble.stack import Stack
 from pipeline.metrics import CustomMetric, Metric
+from pipeline.metrics.ranking import Ranking
 from pipeline.metrics.rows import MulticlassLogLoss, MultilabelLogLoss
 
 BAGS, ROUNDS = 10, 30
 TIE = 1e-12  # scores closer than this differ by rounding
-HEAD = 16  # rows that tell most members apart
+SORTED = 1 << 18  # probabilities of a bag under a metric that sorts them for every candidate
 LOG_LOSS = (MulticlassLogLoss, MultilabelLogLoss)
 
 
@@ -47,7 +48,9 @@ def greedy_weights(
     stack : Stack of shape (members, n, c)
     keys : ndarray of shape (n,) uint64, optional
         What decides how often a bag has a row: 0, 1, 2, ... times, Poisson with mean 1, from key,
-        bag and seed alone. Rows of one key are drawn together. By default, the positions.
+        bag and seed alone. Rows of one key are drawn together. By default, the positions. Under AUC
+        or average precision only 1e6 / c rows are looked at, those whose keys have the smallest
+        hashes, and the mean is smaller: a bag has about 2.6e5 / c rows.
     seed : int
     bags : int
         0 or 1: one climb on all rows, each once.
@@ -65,19 +68,20 @@ def greedy_weights(
     Caruana et al., Ensemble selection from libraries of models, 2004. Poisson resampling: Oza and
     Russell, Online bagging and boosting, 2001.
     """
-    members, n, _ = stack.shape
+    members, n, classes = stack.shape
     # Plain arrays: every slice of a memory-mapped one costs a Python call.
     stack = Stack(tuple(np.asarray(member) for member in stack.members), stack.chosen)
-    owner, which, copies = np.unique(originals(stack), return_inverse=True, return_counts=True)
+    owner, which, copies = np.unique(first_copies(stack), return_inverse=True, return_counts=True)
+    keys = np.arange(n, dtype=np.uint64) if keys is None else keys
+    y, stack, keys = _searched(metric, y, stack, keys, seed)
     library = Library.of(metric, y, stack.only(owner.tolist()))
-    everyone, once = np.arange(len(owner)), np.ones(n, np.int64)
+    everyone, once = np.arange(len(owner)), np.ones(len(y), np.int64)
     # Where metric and log loss of the mix are equal, the member with the lower loss of its own.
     rank = np.argsort(np.argsort(_mix_loss(library, once).losses(everyone), kind="stable"))
-    if keys is None:
-        keys = np.arange(n, dtype=np.uint64)
+    mean = min(1.0, SORTED / (len(y) * classes)) if isinstance(metric, Ranking) else 1.0
     total = np.zeros(len(owner))
     for bag in range(max(1, bags)):
-        weights = bag_weights(keys, bag, seed) if bags > 1 else once
+        weights = bag_weights(keys, bag, seed, mean) if bags > 1 else once
         if weights.any():
             total += _climb(library, weights, rank, rounds)
     if not total.any():
@@ -85,35 +89,17 @@ def greedy_weights(
     return (total / total.sum() / copies)[which]
 
 
-def originals(stack: Stack) -> np.ndarray:
-    """Return for every member (members,) the first one with exactly its probabilities."""
-    head = stack.take(np.arange(min(HEAD, stack.shape[1])))
-    heads = [head.member(at).tobytes() for at in range(len(stack))]
-    found: list[int] = []
-    for member in range(len(stack)):
-        alike = (at for at in dict.fromkeys(found) if heads[at] == heads[member])
-        found.append(next((at for at in alike if _equal(stack, at, member)), member))
-    return np.array(found)
+def _searched(
+    metric: Metric, y: np.ndarray, stack: Stack, keys: np.ndarray, seed: int
+) -> tuple[np.ndarray, Stack, np.ndarray]:
+    """Return labels, members and keys of the rows that the search looks at."""
+    used = draw_rows(keys, most_rows(metric, stack.shape[2], len(keys)), seed)
+    return (y, stack, keys) if len(used) == len(keys) else (y[used], stack.take(used), keys[used])
 
 
-def _equal(stack: Stack, one: int, other: int) -> bool:
-    return all(np.array_equal(*block) for _, block in stack.only([one, other]).blocks())
-
-
-def bag_weights(keys: np.ndarray, bag: int, seed: int) -> np.ndarray:
-    """Return how often a bag has each row (n,) int64: Poisson with mean 1, from its key alone."""
-    salt = scrambled(scrambled(np.array([seed], np.uint64)) + np.uint64(bag))
-    uniform = (scrambled(np.asarray(keys, np.uint64) ^ salt) >> np.uint64(11)) * 2.0**-53
-    shares = [math.exp(-1) / math.factorial(times) for times in range(18)]
-    return np.searchsorted(np.cumsum(shares), uniform, side="right")
-
-
-def scrambled(keys: np.ndarray) -> np.ndarray:
-    """Return 64 bits that look random (n,) uint64, one to one with those given (splitmix64)."""
-    mixed = keys + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+def bag_weights(keys: np.ndarray, bag: int, seed: int, mean: float = 1.0) -> np.ndarray:
+    """Return how often a bag has each row (n,) int64: Poisson draws, from its key alone."""
+    return poisson_counts(keys, seed, bag, mean=mean)
 
 
 def _climb(library: Library, weights: np.ndarray, rank: np.ndarray, rounds: int) -> np.ndarray:
@@ -152,5 +138,7 @@ def _gains(library: Library, weights: np.ndarray) -> AnyGains | LabelGains | Non
     """Return what scores the metric; nothing for log loss, which is its own measure."""
     if isinstance(library.metric, LOG_LOSS):
         return None
+    if isinstance(library.metric, Ranking):
+        return RankGains(library, weights)
     summed = library.metric.needs == "labels" and not isinstance(library.metric, CustomMetric)
     return (LabelGains if summed else AnyGains)(library, weights)

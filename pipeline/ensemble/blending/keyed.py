@@ -2,21 +2,25 @@
 
 import numpy as np
 
+from pipeline.artifacts.hashing import STRIDE, mixed_keys
 from pipeline.ensemble.blending.scoring import log_loss_of
 from pipeline.ensemble.stack import Stack
+from pipeline.metrics import Metric
+from pipeline.metrics.ranking import Ranking
 
+SORTED = 1 << 20  # probabilities sorted at every step of a search, in 20 ms
 LOOK = 4096  # rows on which members must agree before all of their rows are compared
 DIGITS = 12  # that decide an order, so that the order of a sum does not
 
 
-def mixed(keys: np.ndarray, seed: int) -> np.ndarray:
-    """Return a hash (n,) uint64 of keys and a seed, as random as any draw (splitmix64)."""
-    steps = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
-    offset = np.uint64((seed + 1) * int(steps[0]) % 2**64)
-    value = keys.astype(np.uint64) + offset
-    value = (value ^ (value >> np.uint64(30))) * steps[1]
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+def hashes(keys: np.ndarray, seed: int) -> np.ndarray:
+    """Return a hash (n,) uint64 of keys and a seed."""
+    return mixed_keys(keys.astype(np.uint64) + np.uint64(seed * STRIDE % 2**64))
+
+
+def most_rows(metric: Metric, classes: int, most: int) -> int:
+    """Return `most`, or fewer rows under a metric for which every step of a search sorts them."""
+    return max(1, min(most, SORTED // classes)) if isinstance(metric, Ranking) else most
 
 
 def draw_rows(keys: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
@@ -24,7 +28,7 @@ def draw_rows(keys: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
     hashes. Rows of one key come together, unless the first key alone has too many."""
     if len(keys) <= most:
         return np.arange(len(keys))
-    values = mixed(keys, seed)
+    values = hashes(keys, seed)
     order = np.argsort(values, kind="stable")
     whole = int(np.searchsorted(values[order], values[order[most]]))  # the key that would be cut
     return np.sort(order[: whole or most])
@@ -33,7 +37,7 @@ def draw_rows(keys: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
 def deal_parts(keys: np.ndarray, parts: int, seed: int = 0) -> np.ndarray:
     """Return the part (n,) of every row, 0 to parts - 1: the distinct keys are dealt out in the
     order of their hashes, so that parts hold the same number of keys, give or take one."""
-    distinct, place = np.unique(mixed(keys, seed), return_inverse=True)
+    distinct, place = np.unique(hashes(keys, seed), return_inverse=True)
     return (np.arange(len(distinct)) % parts)[place]
 
 
@@ -45,7 +49,8 @@ def first_copies(stack: Stack) -> np.ndarray:
     for at in range(len(stack)):
         alike = seen.setdefault(look.member(at).tobytes(), [])
         for other in alike:
-            if np.array_equal(stack.member(at), stack.member(other)):
+            blocks = stack.only([other, at]).blocks()
+            if all(np.array_equal(*block) for _, block in blocks):
                 first[at] = other
                 break
         else:

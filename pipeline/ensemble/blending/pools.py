@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pipeline.artifacts.predictions import CLIP, log_values
 from pipeline.ensemble.blending.scoring import log_loss_of, quick_score
 from pipeline.ensemble.stack import Stack
 from pipeline.errors import PodiumError
 from pipeline.metrics import Metric
 
-CLIP = 1e-7  # a single member that says 0 would otherwise silence all others
 POWERS = (1.0, 2.0, 0.5, 4.0, 0.25, 8.0, 0.0)  # by their distance from the arithmetic mean
 KNOTS = 4096  # of a member's ranks in a class
 TIE = 1e-7  # what rounding makes of equal scores
@@ -30,13 +30,11 @@ def geometric(stack: Stack, weights: np.ndarray, task: str) -> np.ndarray:
     labels) of the odds p / (1 - p). Probabilities are clipped at 1e-7."""
     pooled = np.empty(stack.shape[1:], np.float32)
     for here, block in stack.blocks():
-        logs = np.log(np.clip(block, CLIP, 1 - CLIP))
+        mean = _weighted(weights, log_values(block, task, np.float32))
         if task == "multiclass":
-            mean = _weighted(weights, logs)
             pooled[here] = np.exp(mean - mean.max(axis=1, keepdims=True))
         else:
-            other = np.log1p(-np.clip(block, CLIP, 1 - CLIP))
-            pooled[here] = 1 / (1 + np.exp(_weighted(weights, other - logs)))
+            pooled[here] = 1 / (1 + np.exp(-mean))
     return _finished(pooled, task)
 
 
@@ -113,7 +111,8 @@ class Ranks:
 
 
 def fit_ranks(stack: Stack) -> Ranks:
-    """Return the ranks of a stack's own scores, as `empirical_cdf` has them.
+    """Return the ranks of a stack's own scores: the share of rows below each, of which equal ones
+    count half. Fitted out of fold, so that a test row's rank does not depend on other test rows.
 
     A member that gives a class more than 4,096 different scores keeps at most 4,096 of them, on
     either side of evenly spaced shares: what is interpolated is off by at most 1 / 2047.
@@ -149,18 +148,6 @@ def rank(
             for column, curve in enumerate(curves):
                 pooled[here, column] += each[column] * np.interp(block[0, :, column], *curve)
     return _finished(pooled, task)
-
-
-def empirical_cdf(reference: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the share of `reference` rows (m, c) below each of `values` (n, c), per class.
-
-    Equal scores count half; between two scores of the reference the share is interpolated. Fitted
-    on out-of-fold rows, so that a test row's rank does not depend on the other test rows.
-    """
-    ranks = np.empty(values.shape, np.float64)
-    for column in range(reference.shape[1]):
-        ranks[:, column] = np.interp(values[:, column], *_middles(reference[:, column]))
-    return ranks
 
 
 def _middles(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from pipeline.artifacts.predictions import log_values, softmax
 from pipeline.ensemble.blending.keyed import (
     canonical_order,
     deal_parts,
@@ -23,7 +24,6 @@ from pipeline.ensemble.stack import Stack
 from pipeline.errors import PodiumError
 from pipeline.metrics.checks import TASKS, check_labels, check_rows
 
-CLIP = 1e-7
 SCALES = (1.0, 0.3, 0.1)  # prior deviations: of a member, of a class of it, of a pair of classes
 ROWS, VALUES = 50_000, 1 << 25  # rows fitted on, and values of all members in them: 128 MB
 PAIRS = 1 << 27  # rows x members x classes^2 up to which pairs of classes are learnt
@@ -47,13 +47,12 @@ class Stacking:
         coef, probs = self.coef.astype(np.float32), np.empty(stack.shape[1:], np.float32)
         for here, block in stack.blocks():
             values = np.broadcast_to(self.intercept.astype(np.float32), probs[here].shape).copy()
-            for member, weights in zip(_logs(block, self.task), coef, strict=True):
+            for member, weights in zip(log_values(block, self.task, np.float32), coef, strict=True):
                 values += member * weights if weights.ndim == 1 else member @ weights
             if self.task == "multilabel":
                 probs[here] = expit(values)
                 continue
-            values = np.exp(values - values.max(axis=1, keepdims=True))
-            probs[here] = values / values.sum(axis=1, keepdims=True)
+            probs[here] = softmax(values)
         return probs
 
     def to_json(self) -> dict[str, Any]:
@@ -151,13 +150,6 @@ def _restored(
     return coef[..., classes] if coef.ndim == 3 else coef, intercept[classes]
 
 
-def _logs(probs: np.ndarray, task: str) -> np.ndarray:
-    """Return log-probabilities, or log-odds, of probabilities clipped at 1e-7."""
-    clipped = np.clip(probs, CLIP, 1 - CLIP)
-    logs = np.log(clipped)
-    return logs if task == "multiclass" else logs - np.log1p(-clipped)
-
-
 def _ordered(
     task: str, y: np.ndarray, stack: Stack, order: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -167,5 +159,6 @@ def _ordered(
     stack = stack.only(members.tolist()).take(rows)
     logs = np.empty((len(classes), len(members), len(rows)), np.float32)
     for here, block in stack.blocks():
-        logs[:, :, here] = _logs(block[:, :, classes], task).transpose(2, 0, 1)
+        values = log_values(block[:, :, classes], task, np.float32)
+        logs[:, :, here] = values.transpose(2, 0, 1)
     return logs, y

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from pipeline.artifacts.predictions import log_values, probabilities
 from pipeline.decisions.calibration import mean_one, some_rows
-from pipeline.decisions.scaling import HIGH, LOW, best_scale, log_values, probs_of, scale_slopes
+from pipeline.decisions.scaling import HIGH, LOW, best_scale, scale_slopes
 from pipeline.ensemble.stack import Stack
 from pipeline.errors import PodiumError
 from pipeline.metrics.checks import check_labels, check_rows
@@ -86,4 +87,4 @@ def tempered(probs: np.ndarray, temperature: float | np.ndarray, task: str) -> n
         raise PodiumError(f"a temperature must lie in [{LOW}, {HIGH}], got {worst}; fit it again")
     if temperature.ndim:
         temperature = temperature[:, None, None]
-    return probs_of(log_values(probs, task) / temperature, task)
+    return probabilities(log_values(probs, task) / temperature, task)
