@@ -19,7 +19,7 @@ FOUNDATIONS = {
     "artifacts": {"errors"},
     "config": {"errors", "artifacts"},
     "metrics": {"errors"},
-    "decisions": {"errors", "metrics"},
+    "decisions": {"errors", "artifacts", "metrics"},
 }
 MAX_FUNCTION, MAX_MODULE = 60, 300  # lines
 

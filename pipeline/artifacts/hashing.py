@@ -1,13 +1,8 @@
-"""Short, stable hashes of what decides a result, and draws that depend on nothing else."""
+"""Short, stable hashes of what decides a result."""
 
 import hashlib
 import json
-import math
 from typing import Any
-
-import numpy as np
-
-STRIDE = 0x9E3779B97F4A7C15  # of SplitMix64: how far apart its states are
 
 
 def text_hash(text: str, length: int = 16) -> str:
@@ -29,42 +24,3 @@ def bytes_hash(content: bytes) -> str:
 def stable_int(text: str) -> int:
     """Return 64 bits that depend on `text` alone, not on the process (unlike `hash`)."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
-
-
-def mixed_keys(keys: np.ndarray, *salts: int) -> np.ndarray:
-    """Return 64 bits that look random, one to one with the keys given, another set for other salts.
-
-    Parameters
-    ----------
-    keys : ndarray of shape (n,) uint64
-    salts : int
-        At least 0. Their order counts.
-
-    Returns
-    -------
-    ndarray of shape (n,) uint64
-
-    References
-    ----------
-    Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014.
-    """
-    state = np.zeros(1, np.uint64)
-    for salt in salts:
-        state = _step(state + np.uint64(salt))
-    return _step(np.asarray(keys, np.uint64) ^ state)
-
-
-def _step(values: np.ndarray) -> np.ndarray:
-    """Return one step of SplitMix64 from each of some states (n,) uint64."""
-    values = values + np.uint64(STRIDE)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def poisson_counts(keys: np.ndarray, *salts: int, mean: float = 1.0) -> np.ndarray:
-    """Return Poisson draws (n,) int64 of a mean of at most 1, from each row's key (n,) and the
-    salts alone."""
-    uniform = (mixed_keys(keys, *salts) >> np.uint64(11)) * 2.0**-53
-    shares = [math.exp(-mean) * mean**times / math.factorial(times) for times in range(18)]
-    return np.searchsorted(np.cumsum(shares), uniform, side="right")

@@ -244,9 +244,7 @@ def softmax(values: np.ndarray) -> np.ndarray:
     return chance
 
 
-def log_values(
-    probs: np.ndarray, task: str, dtype: type[np.floating] = np.float64
-) -> np.ndarray:
+def log_values(probs: np.ndarray, task: str, dtype: type[np.floating] = np.float64) -> np.ndarray:
     """Return log p (multiclass) or the log odds (multilabel) of probabilities (..., c), which are
     first clipped to [1e-7, 1 - 1e-7], so that 0 and 1 stay finite."""
     clipped = np.clip(probs, CLIP, 1 - CLIP, dtype=dtype)

@@ -140,14 +140,13 @@ def ensemble(
     """Blend runs, choose the decision rule, and score both honestly."""
     from pipeline.ensemble.build import build_ensemble
     from pipeline.ensemble.choice import Menu
-    from pipeline.ensemble.report import report_parts
+    from pipeline.ensemble.report import next_after_deciding, report_parts
 
     data, found = data_and_folds(comp)
     menu = Menu(*(tuple(words(asked)) for asked in (blend, rule, calibration)))
     made = build_ensemble(data, found, words(runs) or None, name, mixed=mixed, menu=menu)
     print(parts(report_parts(made)))
-    if data.sample is not None:
-        print(f"next: make submit COMP={comp} FROM={made.name}")
+    print(f"next: {next_after_deciding(made, comp, data.sample is not None)}")
 
 
 @app.command()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.artifacts.hashing import poisson_counts
+from pipeline.artifacts.keys import poisson_counts
 from pipeline.decisions.cuts import Cuts
 from pipeline.decisions.sweep import global_threshold
 from pipeline.decisions.thresholds import micro_f_beta

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from pipeline.decisions import needs_calibration, rule_kinds
 from pipeline.decisions.calibration import KINDS
@@ -83,7 +84,7 @@ def choose(
     common = "global" if "global" in menu.rules else menu.rules[0]
     scored, blends = _Scores(fits, seed), []
     scored.add([simplest])
-    for name in menu.blends:
+    for name in tqdm(menu.blends, "blends", disable=None, leave=False):
         calibration = "none"
         if needs_calibration(common):
             calibration = _calibration(fits, name, menu.calibrations)

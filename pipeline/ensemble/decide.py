@@ -9,10 +9,11 @@ import numpy as np
 
 from pipeline.artifacts.files import file_hash, read_object, write_json
 from pipeline.competition import CompetitionData
-from pipeline.decisions import as_labels, confidence, coverage_curve, curve_record
+from pipeline.decisions import as_labels, confidence, coverage_curve, curve_record, rule_kinds
 from pipeline.ensemble.answers import ANSWERS, save_answers
-from pipeline.ensemble.chain import Chain, fit_chain
-from pipeline.ensemble.choice import ANY, Choice, Menu, choose
+from pipeline.ensemble.chain import Candidate, Chain, fit_chain
+from pipeline.ensemble.choice import ANY, CUSTOM_RESAMPLES, RESAMPLES, Choice, Menu, choose
+from pipeline.ensemble.cross_fit import CrossFit
 from pipeline.ensemble.diagnostics import DIAGNOSTICS, diagnose
 from pipeline.ensemble.honest import Honest, honest_score
 from pipeline.ensemble.members import Member, load_members, validated_rows
@@ -27,7 +28,7 @@ from pipeline.ensemble.rates import answer_rates, rate_warnings
 from pipeline.ensemble.rows import Rows, row_keys
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
-from pipeline.metrics import Metric
+from pipeline.metrics import CustomMetric, Metric, paired_difference
 
 KEYS = (
     *("competition", "folds_hash", "data_hash", "complete", "metric", "members", "blend", "rule"),
@@ -147,6 +148,7 @@ def decide(inputs: Inputs, path: Path, label: str) -> tuple[dict[str, Any], bool
         "data_hash": data.hash,
         "complete": True,
         "metric": inputs.metric.name,
+        "greater_is_better": inputs.metric.greater_is_better,
         "mixed": any(member.mixed for member in fitted.members),
         **_found(inputs, fitted, found["members"]),
         "inputs": hashes,
@@ -165,12 +167,14 @@ def _found(inputs: Inputs, fitted: Fitted, table: list[dict[str, Any]]) -> dict[
     answer = chain.answer(chain.probs(rows.stack), rows.without)
     rates = _rates(inputs, fitted, answer)
     shares = chain.blend.shares
+    weights = [None] * len(members) if shares is None else shares.tolist()
     return {
         "members": [
-            {"name": m.name, "runs": list(m.runs), "weight": float(w), "seconds": m.seconds, **line}
-            for m, w, line in zip(members, shares, table, strict=True)
+            {"name": m.name, "runs": list(m.runs), "weight": w, "seconds": m.seconds, **line}
+            for m, w, line in zip(members, weights, table, strict=True)
         ],
         "blend": chain.blend.method,
+        "blend_described": chain.blend.describe(),
         "blend_values": chain.blend.to_json(),
         "calibration": chain.calibration.to_json(),
         "fold_models": len(fold_stacks(chain.blend, chain.calibration, members, "test")),
@@ -180,10 +184,11 @@ def _found(inputs: Inputs, fitted: Fitted, table: list[dict[str, Any]]) -> dict[
         "honest": honest and honest.score,
         "honest_se": honest and honest.se,
         "honest_interval": honest and list(honest.interval),
+        "gain_over_mean": _over_mean(inputs, fitted),
         "local_test_score": _local_test(inputs, fitted),
         "chosen_per_part": honest.chosen if honest else {},
         "candidates": fitted.choice.table,
-        "coverage": _coverage(inputs.metric, rows, fitted.choice),
+        "coverage": _coverage(inputs.metric, fitted),
         "seconds": round(sum(m.seconds for m in members), 1),
         "rates": rates,
         "warnings": [w for m in members for w in m.warnings] + rate_warnings(rates),
@@ -199,12 +204,27 @@ def _rates(inputs: Inputs, fitted: Fitted, answer: np.ndarray) -> list[dict[str,
     return answer_rates(inputs.data, answer, of_test)
 
 
-def _coverage(metric: Metric, rows: Rows, choice: Choice) -> dict[str, Any]:
+def _over_mean(inputs: Inputs, fitted: Fitted) -> dict[str, float] | None:
+    """Return by how much the honest answers beat those of the plain mean under the rule that needs
+    no fitting, with the standard error, both scored on the same resamples."""
+    if fitted.honest is None:
+        return None
+    metric, rows = inputs.metric, fitted.rows.with_parts(inputs.seed)
+    simplest = Candidate("mean", rule_kinds(metric)[0])
+    fits = CrossFit(metric, rows)
+    fits.add([simplest])
+    pair = fits.taken()[simplest], fitted.honest.answer
+    resamples = CUSTOM_RESAMPLES if isinstance(metric, CustomMetric) else RESAMPLES
+    gain, se = paired_difference(metric, rows.labels, *pair, rows.units, resamples, inputs.seed)
+    return {"gain": gain, "se": se}
+
+
+def _coverage(metric: Metric, fitted: Fitted) -> dict[str, Any]:
     """Return how many of the rows with a picture are answered, and rightly, from a confidence on:
     by cross-fitted probabilities and answers, so that no row judges what was fitted on it."""
-    seen = ~rows.without
-    answer = choice.answer[seen]
-    sure = confidence(choice.probs[seen], answer, metric.task)
+    rows, seen = fitted.rows, ~fitted.rows.without
+    answer = fitted.answer[seen]
+    sure = confidence(fitted.choice.probs[seen], answer, metric.task)
     right = as_labels(answer, metric.task) == rows.labels[seen]
     if metric.task == "multilabel":
         right = right.all(axis=1)

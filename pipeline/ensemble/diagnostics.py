@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from pipeline.decisions import as_labels, default_rule
+from pipeline.decisions import as_labels, best_constant, default_rule, fill
 from pipeline.decisions.reliability import (
     class_reliability,
     ece_noise,
@@ -110,9 +111,8 @@ def subset_scores(metric: Metric, rows: Rows, most: int = MOST_SUBSETS) -> list[
     """Return the score of the plain mean of subsets of members under the rule that needs no
     fitting, the best first: all subsets where they are at most `most`; else the single members and
     what adding the best one more each time gives. Nothing is fitted, so nothing is in-sample."""
-    seen, members = rows.seen, len(rows.stack)
-    few = 2**members - 1 <= most and members * seen.stack.shape[1] * seen.stack.shape[2] <= VALUES
-    scores = _all_subsets(metric, seen) if few else _forward(metric, seen)
+    few = 2 ** len(rows.stack) - 1 <= most and np.prod(rows.stack.shape) <= VALUES
+    scores = _all_subsets(metric, rows) if few else _forward(metric, rows)
     order = sorted(scores, key=lambda subset: (-scores[subset], len(subset), subset))
     return [{"members": list(one), "score": metric.sign * scores[one]} for one in order]
 
@@ -158,20 +158,26 @@ def _forward(metric: Metric, rows: Rows) -> dict[tuple[int, ...], float]:
 
 def _score(metric: Metric, rows: Rows, total: np.ndarray, members: int) -> float:
     """Return the score of a mean, higher is better, from its sum (n, c)."""
-    return quick_score(metric, rows.labels, np.clip(total / members, 0, 1))
+    probs = np.clip(total / members, 0, 1)
+    if not rows.without.any():
+        return quick_score(metric, rows.labels, probs)
+    constant = best_constant(metric, rows.labels, probs.shape[1])
+    answer = fill(default_rule(metric).apply(probs), rows.without, constant)
+    return metric.sign * metric.score(rows.labels, answer)
 
 
 def member_table(metric: Metric, rows: Rows, choice: Choice, seed: int) -> list[dict[str, Any]]:
     """Return for every member its score alone under the rule that needs no fitting; `loss`, what
-    the cross-fitted score of the choice loses without it, with the standard error of that over paired
-    resamples of groups."""
-    seen, everyone = rows.seen, range(len(rows.stack))
-    alone = [metric.sign * _score(metric, seen, seen.stack.member(at), 1) for at in everyone]
+    the cross-fitted score of the choice loses without it, and the standard error of that over
+    paired resamples of groups."""
+    everyone = range(len(rows.stack))
+    alone = [metric.sign * _score(metric, rows, rows.stack.member(at), 1) for at in everyone]
     if len(everyone) == 1:
         return [{"score": alone[0], "loss": None, "loss_se": None}]
     parted = rows.with_parts(seed)
     fewer = [parted.only([other for other in everyone if other != at]) for at in everyone]
-    answers = [choice.answer, *(_cross_fitted(metric, one, choice.chosen) for one in fewer)]
+    without = tqdm(fewer, "without each member", disable=None, leave=False)
+    answers = [choice.answer, *(_cross_fitted(metric, one, choice.chosen) for one in without)]
     drawn = resample_scores(metric, rows.labels, answers, rows.units, RESAMPLES, seed)
     scores = metric.sign * np.array([metric.score(rows.labels, answer) for answer in answers])
     return [

@@ -50,7 +50,8 @@ LOOKED_AT = 256  # rows by which arrays are told apart before they are compared
 @dataclass(frozen=True, eq=False)
 class Member:
     """One recipe's predictions, averaged over its seeds: arrays (n, c) by part, float32 or float16
-    and perhaps mapped into memory. `mixed`: made on other folds, or on unknown ones."""
+    and perhaps mapped into memory. `mixed`: made on other folds, or on unknown ones. `timed`:
+    whether `seconds` are known of all its runs; those that are not are counted as 0."""
 
     name: str
     runs: tuple[str, ...]
@@ -59,6 +60,7 @@ class Member:
     warnings: tuple[str, ...] = ()
     mixed: bool = False
     models: FoldModels | None = None
+    timed: bool = True
 
     def fold_models(self, part: str) -> list[np.ndarray] | None:
         """Return the probabilities (n, c) of a part, test or local-test, by each fold model; None
@@ -86,10 +88,14 @@ def usable_runs(
     data: CompetitionData, folds: Folds, mixed: bool = False
 ) -> tuple[list[str], dict[str, str]]:
     """Return the finished runs (no ensembles) on these folds, or `mixed` on any, and why others are
-    out."""
+    out, broken records included: what nobody asked for stops nothing."""
     usable, left = [], {}
     for name in list_runs(data):
-        record = read_record(data, name)
+        try:
+            record = read_record(data, name)
+        except PodiumError as error:
+            left[name] = str(error)
+            continue
         if "members" in record:
             continue
         reason = why_unusable(record, data, folds, mixed)
@@ -126,16 +132,24 @@ def read_record(data: CompetitionData, name: str, variable: str = "RUNS") -> dic
     folder = data.project.run(data.competition.name, name)
     path = record_path(folder)
     if not path.exists():
-        known = list_runs(data)
-        hint = nearest(name, known) or f"; there are: {', '.join(known) or 'none yet, make train'}"
+        hint = _nearest_run(name, list_runs(data))
         raise PodiumError(f"{variable}: {data.project.shown(folder)} is not a run{hint}")
-    keys = ("competition", "folds_hash", "data_hash")
-    record = read_object(path, keys, "delete its folder, or FRESH=1 to train it anew")
+    remedy = "delete its folder, then train or import it again"
+    if path.name == "ensemble.json":
+        remedy = f"make ensemble NAME={name} again"
+    record = read_object(path, ("competition", "folds_hash", "data_hash"), remedy)
     if record["competition"] != data.competition.name:
         raise PodiumError(
             f"{path}: not a record of a {data.competition.name} run; delete its folder"
         )
     return record
+
+
+def _nearest_run(name: str, known: list[str]) -> str:
+    """Return the hint at a run that is spelt almost so; case alone is the nearest of all."""
+    alike = [run for run in known if run.casefold() == name.casefold()]
+    there = f"; there are: {', '.join(known[:20]) or 'none yet, make train'}"
+    return nearest(name, alike, n=1) if alike else nearest(name, known) or there
 
 
 def why_unusable(
@@ -145,10 +159,12 @@ def why_unusable(
     if record.get("limited"):
         return "a smoke run on a LIMIT of rows"
     if not mixed and record.get("folds_hash") != folds.hash:
-        if record.get("folds_hash") is None:
-            return "imported without the competition's folds; MIXED_FOLDS=1 lets it in"
+        if "imported" in record:
+            return _no_proof(record, folds)
         return f"trained on other folds ({record.get('folds_hash')}, now {folds.hash})"
     if record.get("data_hash") != data.hash:
+        if "imported" in record:
+            return "imported for other labels or ids: import it again"
         return "trained on other labels or ids"
     if not record.get("complete"):
         repeats = record.get("recipe", {}).get("training", {}).get("repeats", 1)
@@ -163,6 +179,18 @@ def why_unusable(
     return ""
 
 
+def _no_proof(record: dict[str, Any], folds: Folds) -> str:
+    """Say what an import without proof of these folds needs, whoever asks."""
+    if record.get("folds_hash") is not None:
+        return f"imported on other folds ({record['folds_hash']}, now {folds.hash}): import it again"
+    if record.get("proven_folds") == "other":
+        return "imported on other folds than the competition's: only make ensemble MIXED_FOLDS=1"
+    return (
+        "imported without the competition's folds: import it again with folds.csv and FRESH=1, or "
+        "make ensemble MIXED_FOLDS=1"
+    )
+
+
 def load_members(
     data: CompetitionData, folds: Folds, names: list[str], mixed: bool = False
 ) -> list[Member]:
@@ -175,7 +203,8 @@ def load_members(
         if not reason and record.get("mixed") and not mixed:
             reason = "made with MIXED_FOLDS=1, which it needs here, too"
         if reason:
-            raise PodiumError(f"RUNS: {name} cannot join: {reason}; leave it out, or finish it")
+            finish = ", or finish it" if reason.startswith("not finished") else ""
+            raise PodiumError(f"RUNS: {name} cannot join: {reason}; leave it out{finish}")
         recipe = record.get("seedless_hash") or name
         by_recipe.setdefault((recipe, record["folds_hash"]), {})[name] = record
     return _without_copies([_member(data, folds, runs) for runs in by_recipe.values()])
@@ -197,11 +226,18 @@ def _member(data: CompetitionData, folds: Folds, runs: dict[str, dict[str, Any]]
         "+".join(runs),
         tuple(runs),
         probs,
-        sum(float(record.get("seconds", 0)) for record in records),
+        sum(float(record.get("seconds") or 0) for record in records),
         tuple(f"{name}: {said}" for name, said in own),
         any(is_mixed(record, folds) for record in records),
         FoldModels(data, tuple(runs.items()), wanted_ids(data, folds)) if trained else None,
+        all(_timed(record) for record in records),
     )
+
+
+def _timed(record: dict[str, Any]) -> bool:
+    """Whether the seconds of a record are those that its training took."""
+    known = "imported" not in record or bool(record.get("seconds"))
+    return bool(record.get("seconds_known", known))
 
 
 def _without_copies(members: list[Member]) -> list[Member]:

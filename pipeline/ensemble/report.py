@@ -23,7 +23,7 @@ def report_parts(made: Decided) -> list[Part]:
     found = read_object(made.folder / DIAGNOSTICS, ("classes", "per_class"), "make ensemble again")
     state = "made" if made.made else "there already, unchanged"
     parts: list[Part] = [f"{made.name}: {state}", _members(record)]
-    parts += [_alike(record, found), *_subsets(record, found), _candidates(record)]
+    parts += [*_alike(record, found), *_subsets(record, found), _candidates(record)]
     parts += [*_wrong(found, made.rule), _coverage(record), _calibration(found), *_rates(record)]
     parts += [f"warning: {warning}" for warning in record["warnings"]]
     parts += [f"left out: {name}: {reason}" for name, reason in (made.left_out or {}).items()]
@@ -31,31 +31,33 @@ def report_parts(made: Decided) -> list[Part]:
 
 
 def _members(record: dict[str, Any]) -> Part:
-    """The members: what each counts, scores alone, and what is lost without it per minute of its
-    training."""
-    rows = []
+    """The members: what each counts, scores alone, and what is lost without it, per minute of its
+    training where that is known."""
+    headers, rows = ["member", "weight", "alone", "lost without it ± SE"], []
+    timed = any(member["seconds"] for member in record["members"])
     for at, m in enumerate(record["members"], 1):
         minutes = m["seconds"] / 60
         lost = "-" if m["loss"] is None else f"{m['loss']:+.4f} ± {m['loss_se']:.4f}"
         price = "-" if m["loss"] is None or not minutes else f"{m['loss'] / minutes:+.5f}"
-        times = f"{minutes:.1f}" if minutes else "-"
-        rows.append([f"{at} {m['name']}", f"{m['weight']:.3f}", _number(m["score"]), lost, times])
-        rows[-1].append(price)
-    return ["member", "weight", "alone", "lost without it ± SE", "minutes", "per minute"], rows
+        weight = "-" if m["weight"] is None else f"{m['weight']:.3f}"
+        cells = [f"{at} {m['name']}", weight, _number(m["score"]), lost]
+        times = [f"{minutes:.1f}" if minutes else "-", price] if timed else []
+        rows.append([*cells, *times])
+    return [*headers, *(["minutes", "per minute"] if timed else [])], rows
 
 
-def _alike(record: dict[str, Any], found: dict[str, Any]) -> str:
+def _alike(record: dict[str, Any], found: dict[str, Any]) -> list[Part]:
     """The pairs of members whose errors are most and least alike."""
     matrix = np.array(found["error_correlation"])
     if len(matrix) < 2:
-        return ""
+        return []
     pairs = np.triu_indices(len(matrix), 1)
     order = np.argsort(-matrix[pairs], kind="stable")
     said = []
     for words, at in (("most", order[0]), ("least", order[-1])):
         a, b = (record["members"][int(side[at])]["name"] for side in pairs)
-        said.append(f"{words} alike in their errors: {a} and {b}, {matrix[pairs][at]:.2f}")
-    return "; ".join(said if len(order) > 1 else said[:1])
+        said.append(f"errors {words} alike ({matrix[pairs][at]:.2f}): {a} and {b}")
+    return said if len(order) > 1 else said[:1]
 
 
 def _subsets(record: dict[str, Any], found: dict[str, Any]) -> list[Part]:
@@ -85,7 +87,9 @@ def _candidates(record: dict[str, Any]) -> Part:
         name = f"{line['blend']}{calibrated} + {line['rule']}{' *' if at in chosen else ''}"
         gain = f"{line['gain']:+.4f} ± {line['gain_se']:.4f}"
         rows.append([name, _number(line["honest"]), gain])
-    return [f"cross-fitted {record['metric']}, * chosen", "score", "gain over the plain mean"], rows
+    mixed = " (mixed folds: too good)" if record["mixed"] else ""
+    what = f"cross-fitted {record['metric']}{mixed}, * chosen"
+    return [what, "score", "gain over the plain mean"], rows
 
 
 def _is_chosen(line: dict[str, Any], record: dict[str, Any]) -> bool:
@@ -137,8 +141,10 @@ def _calibration(found: dict[str, Any]) -> str:
     noise = curve.get("ece_of_a_calibrated_model")
     if noise is None:
         return said
-    verdict = "no more than" if curve["ece"] <= noise["high"] else "beyond"
-    return f"{said}: {verdict} chance (up to {noise['high']:.3f} if perfectly calibrated)"
+    chance = f"chance (up to {noise['high']:.3f} if perfectly calibrated)"
+    if curve["ece"] <= noise["high"]:
+        return f"{said}: no more than {chance}"
+    return f"{said}: beyond {chance}; a confidence is not to be taken at its word"
 
 
 def _rates(record: dict[str, Any]) -> list[Part]:
@@ -152,15 +158,33 @@ def _rates(record: dict[str, Any]) -> list[Part]:
 def _scores(record: dict[str, Any], rule: Rule) -> list[Part]:
     calibration = Calibration.from_json(record["calibration"])
     calibrated = "" if calibration.kind == "none" else f", {calibration.describe()}"
-    said: list[Part] = [f"chosen: {record['blend']}{calibrated}, {rule.describe()}"]
+    said: list[Part] = [f"chosen: {record['blend_described']}{calibrated}, {rule.describe()}"]
     in_sample = f"in-sample {_number(record['in_sample'])}"
     if record["honest"] is None:
         return [*said, f"{in_sample}, honest n/a (mixed folds)"]
     low, high = record["honest_interval"]
     honest = f"{record['honest']:.4f} ± {record['honest_se']:.4f}"
     said.append(f"{in_sample}, honest {honest} (95 % from {low:.4f} to {high:.4f})")
+    over = record["gain_over_mean"]
+    if len(record["members"]) > 1:
+        sure = abs(over["gain"]) > 1.96 * over["se"]
+        verdict = ("better" if over["gain"] > 0 else "worse") if sure else "within noise"
+        gain = f"{over['gain']:+.4f} ± {over['se']:.4f}"
+        said.append(f"honestly {gain} over the plain mean of all members: {verdict}")
     local = record["local_test_score"]
     return said if local is None else [*said, f"local test split {_number(local)}"]
+
+
+def next_after_deciding(made: Decided, comp: str, submits: bool) -> str:
+    """Return the commands that follow: is it better than its best member, and hand it in."""
+    members, commands = made.record["members"], []
+    if len(members) > 1 and made.record["honest"] is not None:
+        first = max if made.record["greater_is_better"] else min
+        best = first(members, key=lambda member: member["score"])
+        commands.append(f'make compare COMP={comp} RUNS="{best["runs"][0]} {made.name}"')
+    if submits:
+        commands.append(f"make submit COMP={comp} FROM={made.name}")
+    return "; ".join(commands) or f"make leaderboard COMP={comp}"
 
 
 def _number(value: float | None) -> str:

@@ -23,6 +23,7 @@ from pipeline.folds.plan import TEST, TRAIN_ONLY
 from pipeline.folds.shared import GIVEN, grouped, groups_hash
 from pipeline.folds.table import Table, check_groups, csv_text
 
+SHOWN = 40  # characters of an id in a message
 _WHOLE = re.compile(r"(-?\d{1,6})(\.0+)?")
 
 
@@ -91,8 +92,8 @@ def read_given(path: Path, id_column: str) -> Table:
         number = _WHOLE.fullmatch(text.strip())
         if number is None or int(number[1]) < TEST:
             raise PodiumError(
-                f"{path}: row {row + 2}: fold of id {str(ids[row])!r} must be a whole number from "
-                f"{TEST} up (-1 only trained on, -2 local test split), got {text!r}"
+                f"{path}: row {row + 2}: fold of id {shown_id(ids[row])} must be a whole number from "
+                f"{TEST} up (-1 only trained on, -2 local test split), got {shown_id(text)}"
             )
         folds[row] = int(number[1])
     if "group" not in names or id_column == "group":
@@ -100,6 +101,12 @@ def read_given(path: Path, id_column: str) -> Table:
     groups = frame["group"].to_numpy(np.str_)
     check_groups(path, ids, groups, "fill the column, or leave it out", none_allowed=True)
     return ids, folds, groups if (groups != "").any() else None
+
+
+def shown_id(text: str) -> str:
+    """Return an id, or another cell of a table, in quotes and cut to 40 characters."""
+    text = str(text)
+    return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r}..."
 
 
 def _of_training_rows(
@@ -118,7 +125,7 @@ def _of_training_rows(
     if foreign:
         raise PodiumError(
             f"{source}: {len(foreign)} of {len(ids)} ids are no training rows of "
-            f"{data.competition.name}, first {foreign[0]!r}; take them out"
+            f"{data.competition.name}, first {shown_id(foreign[0])}; take them out"
         )
     at = {name: i for i, name in enumerate(ids.tolist())}
     places = np.array([at.get(name, -1) for name in train.ids.tolist()])
@@ -126,13 +133,13 @@ def _of_training_rows(
     if missing.any():
         raise PodiumError(
             f"{source}: {int(missing.sum())} of {len(train)} training ids have no fold, first "
-            f"{str(train.ids[missing][0])!r}; give each a row (fold -1: only trained on)"
+            f"{shown_id(train.ids[missing][0])}; give each a row (fold -1: only trained on)"
         )
     found = np.where(places < 0, TRAIN_ONLY, fold[places])
     dealt = train.train_only & (found != TRAIN_ONLY)
     if dealt.any():
         raise PodiumError(
-            f"{source}: id {str(train.ids[dealt][0])!r} has fold {found[dealt][0]}, but "
+            f"{source}: id {shown_id(train.ids[dealt][0])} has fold {found[dealt][0]}, but "
             f"{data.yaml} says it is only trained on; give it fold -1"
         )
     _refuse_useless(source, found)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pipeline
@@ -22,6 +23,7 @@ from pipeline.artifacts.files import (
     write_with,
 )
 from pipeline.artifacts.hashing import json_hash, stable_int, text_hash
+from pipeline.artifacts.keys import STRIDE, mixed_keys
 from pipeline.errors import PodiumError
 
 CHECKOUT = Path(pipeline.__file__).parent.parent
@@ -148,6 +150,18 @@ def test_stable_int_is_the_same_in_every_process():
     assert int(printed) == stable_int("a")
     numbers = [stable_int(str(i)) for i in range(1000)]
     assert len(set(numbers)) == 1000 and min(numbers) >= 0 and max(numbers) < 2**64
+
+
+def test_mixed_keys_are_those_of_splitmix64():
+    """Check the published sequence of seed 1234567, and that salts and their order count."""
+    states = np.uint64(1234567) + np.arange(3, dtype=np.uint64) * np.uint64(STRIDE)
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert mixed_keys(states).tolist() == published
+    keys = np.arange(2000, dtype=np.uint64)
+    found = [mixed_keys(keys, *salts) for salts in ((), (0,), (1,), (0, 1), (1, 0))]
+    assert len(np.unique(found)) == 5 * 2000
+    bits = np.unpackbits(np.array(found).view(np.uint8))
+    assert abs(bits.mean() - 0.5) < 0.01, "hashes of neighbours must not resemble each other"
 
 
 def test_time_does_not_change_the_bytes(tmp_path):

@@ -95,21 +95,6 @@ def test_points_are_what_is_answered_at_a_level(rows, levels):
             assert point.accuracy is None
 
 
-@CHECKED
-@given(ROWS, st.sampled_from([0, 0.3, 0.5, 2 / 3, 0.75, 1.0]))
-def test_at_accuracy_answers_as_much_as_it_can(rows, target):
-    """Check that no lower confidence reaches the target, by trying all of them."""
-    conf, right = case(rows)
-    point = coverage_curve(conf, right).at_accuracy(target)
-    reaching = [level for level in np.unique(conf) if right[conf >= level].mean() >= target]
-    if not reaching:
-        assert point is None
-    else:
-        chosen = conf >= min(reaching)
-        expected = right[chosen].mean()
-        assert point == Point(min(reaching), chosen.mean(), pytest.approx(expected))
-
-
 def test_a_level_is_compared_in_float64():
     """Check that float32 confidences are not rounded up to a level of more digits."""
     conf = np.array([0.9, 0.5], dtype=np.float32)  # 0.9 in float32 is a little less

@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss
 
 from pipeline.decisions.reliability import (
-    brier,
     class_reliability,
     ece_noise,
     reliability,
@@ -135,19 +133,6 @@ def test_the_record_is_json():
     assert record["ece"] == curve.ece
     assert {"mean", "high"} == set(record["ece_of_a_calibrated_model"])
     assert "ece_of_a_calibrated_model" not in reliability_record(curve)
-
-
-def test_brier_is_that_of_scikit_learn():
-    """Check the Brier score of both tasks against scikit-learn."""
-    rng = np.random.default_rng(6)
-    probs = rng.dirichlet(np.ones(3), 50)
-    y = rng.integers(0, 3, 50)
-    assert brier(y, probs, "multiclass") == pytest.approx(
-        brier_score_loss(y, probs, labels=[0, 1, 2], scale_by_half=False)
-    )
-    hot = np.eye(3, dtype=np.int8)[y]
-    expected = np.mean([brier_score_loss(hot[:, j], probs[:, j]) for j in range(3)])
-    assert brier(hot, probs, "multilabel") == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.artifacts.predictions import probabilities
-from pipeline.ensemble.blending import evolution
+from pipeline.ensemble.blending import evolution, keyed
 from pipeline.ensemble.blending.evolution import evolved_weights, normalised
 from pipeline.ensemble.blending.scoring import log_loss_of, quick_score
 from pipeline.ensemble.stack import Stack
@@ -147,7 +147,7 @@ def test_many_rows_are_searched_on_a_part_of_them(monkeypatch):
     )
     part = evolved_weights(ACCURACY, y, Stack.of(stack), keys=keys)
     assert set(seen) == {400}
-    monkeypatch.setattr(evolution, "SORTED", 3 * 300)
+    monkeypatch.setattr(keyed, "SORTED", 3 * 300)
     evolved_weights(AUC, y, Stack.of(stack), keys=keys, evaluations=20)
     assert seen[-1] == 300, "ranking metrics sort all rows at every step"
     lost = score_of(ACCURACY, y, stack, whole) - score_of(ACCURACY, y, stack, part)

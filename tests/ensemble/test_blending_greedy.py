@@ -6,9 +6,10 @@ from scipy.stats import chisquare, poisson
 
 from pipeline.artifacts.predictions import probabilities
 from pipeline.decisions.rules import default_rule
-from pipeline.ensemble.blending import rivals
+from pipeline.ensemble.blending import greedy, keyed, rivals
 from pipeline.ensemble.blending.gains import strongest
-from pipeline.ensemble.blending.greedy import bag_weights, greedy_weights, originals
+from pipeline.ensemble.blending.greedy import bag_weights, greedy_weights
+from pipeline.ensemble.blending.keyed import draw_rows, first_copies
 from pipeline.ensemble.stack import Stack
 from pipeline.metrics import Metric, Undefined, get_metric
 
@@ -171,7 +172,7 @@ def test_copies_are_told_by_every_row():
     _, stack = members("multilabel", 500, count=3)
     stack[1] = stack[2] = stack[0]
     stack[1, -1, -1] += 0.01
-    np.testing.assert_array_equal(originals(Stack.of(stack)), [0, 1, 0])
+    np.testing.assert_array_equal(first_copies(Stack.of(stack)), [0, 1, 0])
 
 
 @pytest.mark.parametrize(("task", "name"), CASES)
@@ -229,6 +230,37 @@ def test_bags_are_poisson_draws_by_key():
         assert abs(np.corrcoef(times, other)[0, 1]) < 0.02
     np.testing.assert_array_equal(bag_weights(keys[::-7], 0, 0), times[::-7])
     assert len(set(bag_weights(np.full(9, 5, np.uint64), 3, 2))) == 1
+
+
+def test_bags_of_many_rows_are_smaller():
+    """Check the distribution of draws of a mean below 1."""
+    times = bag_weights(np.arange(100_000, dtype=np.uint64), 2, 0, 0.25)
+    counts = np.bincount(np.minimum(times, 3), minlength=4)
+    shares = np.append(poisson.pmf(np.arange(3), 0.25), poisson.sf(2, 0.25))
+    assert chisquare(counts, shares * len(times)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("name", ["auc_macro", "ap_macro"])
+def test_a_ranking_is_climbed_on_some_rows(task, name, monkeypatch):
+    """Check that many rows give the weights of those drawn, each bag of them smaller still."""
+    metric = get_metric(name, task)
+    y, stack = members(task, 90, seed=8)
+    keys = np.random.default_rng(1).integers(0, 2**63, 90).astype(np.uint64)
+    monkeypatch.setattr(keyed, "SORTED", 60 * 3)
+    monkeypatch.setattr(greedy, "SORTED", 30 * 3)
+    found = greedy_weights(metric, y, Stack.of(stack), keys=keys, bags=3, rounds=5)
+    used = draw_rows(keys, 60)
+    assert len(used) == 60
+    total = np.zeros(4)
+    for bag in range(3):
+        times = bag_weights(keys[used], bag, 0, 0.5)
+        assert times.sum() < 45
+        total += climbed(metric, y[used], stack[:, used], times, 5)
+    np.testing.assert_allclose(found, total / total.sum(), atol=1e-12)
+    monkeypatch.undo()
+    whole = greedy_weights(metric, y, Stack.of(stack), keys=keys, bags=3, rounds=5)
+    assert np.abs(whole - found).max() > 1e-3
 
 
 def test_the_strongest_rival_of_a_row():

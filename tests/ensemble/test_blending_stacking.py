@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import check_grad
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.artifacts.predictions import probabilities
+from pipeline.artifacts.predictions import log_values, probabilities
 from pipeline.ensemble.blending import logistic, stacking
 from pipeline.ensemble.blending.logistic import Model, best_fit
 from pipeline.ensemble.blending.pools import arithmetic, geometric
@@ -43,7 +43,7 @@ def invented(
 
 def logs_of(stack: np.ndarray, task: str) -> np.ndarray:
     """Return float64 logs (c, members, n), so that fits are exact."""
-    return stacking._logs(stack.astype(np.float64), task).transpose(2, 0, 1).copy()
+    return log_values(stack.astype(np.float64), task).transpose(2, 0, 1).copy()
 
 
 @pytest.mark.parametrize("penalty", [0.3, 3.0, 100.0])
@@ -175,7 +175,7 @@ def test_unseen_rows_gain(task, n):
     for pool in (arithmetic, geometric):
         assert loss < log_loss_of(task, y[n:], pool(unseen, equal, task)) - 0.02
     if task == "multiclass":
-        features = stacking._logs(stack, task).transpose(1, 0, 2).reshape(len(y), -1)
+        features = log_values(stack, task).transpose(1, 0, 2).reshape(len(y), -1)
         other = LogisticRegression(max_iter=1000).fit(features[:n], y[:n])
         assert loss < log_loss_of(task, y[n:], other.predict_proba(features[n:])) + 0.005
 

@@ -6,6 +6,8 @@ from sklearn import metrics as sk
 
 from pipeline.errors import PodiumError
 from pipeline.metrics import get_metric, metric_names
+from pipeline.metrics.class_counts import class_counts, confusion
+from pipeline.metrics.rows import row_log_loss
 
 N_CLASSES = 4
 CASES = [(task, name) for task in ("multiclass", "multilabel") for name in metric_names(task)]
@@ -29,7 +31,7 @@ def oracle(metric, y, answer, w=None):
             clipped /= clipped.sum(1, keepdims=True)
             return sk.log_loss(y, clipped, sample_weight=w, labels=range(answer.shape[1]))
         w = None if w is None else np.repeat(w, y.shape[1])
-        return sk.log_loss(y.ravel(), clipped.ravel(), sample_weight=w)
+        return sk.log_loss(y.ravel(), clipped.ravel(), sample_weight=w, labels=[0, 1])
     if metric.name in ("auc_macro", "ap_macro"):
         truth = y if metric.task == "multilabel" else np.eye(answer.shape[1], dtype=int)[y]
         score = sk.roc_auc_score if metric.name == "auc_macro" else sk.average_precision_score
@@ -191,3 +193,46 @@ def test_constant_answers():
     assert get_metric("mcc", "multiclass").score(y, y) == 0.0
     with pytest.raises(PodiumError, match="undefined"):
         get_metric("qwk", "multiclass").score(y, y)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64])
+def test_confusion_is_scikit_learns(dtype):
+    """Check the matrix with classes that nobody has or answers, and narrow integers."""
+    rng = np.random.default_rng(0)
+    y, answer = rng.integers(0, 20, 300).astype(dtype), rng.integers(3, 25, 300).astype(dtype)
+    found = confusion(y, answer, 27)
+    np.testing.assert_array_equal(found, sk.confusion_matrix(y, answer, labels=range(27)))
+    assert found.dtype == np.int64
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_class_counts_are_scikit_learns(task, weighted):
+    """Check right, answered and actual rows of every class against its confusion with the rest."""
+    rng = np.random.default_rng(1)
+    shape = (50,) if task == "multiclass" else (50, N_CLASSES)
+    top = 3 if task == "multiclass" else 2  # the last class is never there
+    y, answer = (rng.integers(0, top, shape).astype(np.int8) for _ in range(2))
+    w = rng.random(50) if weighted else None
+    hot = (np.eye(N_CLASSES, dtype=int)[each] if each.ndim == 1 else each for each in (y, answer))
+    each = sk.multilabel_confusion_matrix(*hot, sample_weight=w)  # (c, 2, 2): actual, answered
+    expected = each[:, 1, 1], each[:, :, 1].sum(1), each[:, 1].sum(1)
+    for found, column in zip(class_counts(y, answer, N_CLASSES, w), expected, strict=True):
+        np.testing.assert_allclose(found, column, atol=1e-12)
+        assert found.dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_log_loss_of_rows_is_that_of_each_row_alone(task, dtype, monkeypatch):
+    """Check each row against scikit-learn, by blocks of three rows, certain mistakes included."""
+    rng = np.random.default_rng(2)
+    probs = rng.random((20, N_CLASSES)).astype(dtype)
+    probs[0], probs[1] = [1, 0, 0, 0], [0, 1, 1, 0]
+    y = rng.integers(0, 2, probs.shape) if task == "multilabel" else rng.integers(0, N_CLASSES, 20)
+    metric = get_metric("log_loss", task)
+    expected = [oracle(metric, y[i : i + 1], probs[i : i + 1]) for i in range(20)]
+    monkeypatch.setattr("pipeline.metrics.rows.BLOCK", 3 * N_CLASSES)
+    found = row_log_loss(task, y, probs)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert found.dtype == np.float64

@@ -98,9 +98,21 @@ class Blend:
         )
 
     @property
-    def shares(self) -> np.ndarray:
-        """How much each member counts (members,), summing to 1; averaged over the classes."""
+    def shares(self) -> np.ndarray | None:
+        """How much each member counts (members,), summing to 1, averaged over the classes; None
+        where no weights say it."""
+        if self.stacking is not None:
+            return None
         return self.weights if self.weights.ndim == 1 else self.weights.mean(axis=1)
+
+    def describe(self) -> str:
+        """Return the blend in a few words."""
+        if self.stacking is not None:
+            return f"stacking, penalty {self.stacking.penalty:.3g}"
+        if self.temperatures is not None:
+            low, high = self.temperatures.min(), self.temperatures.max()
+            return f"{self.method}, temperatures {low:.3g} to {high:.3g}"
+        return f"power {self.power:g}" if self.method == "power" else self.method
 
 
 def methods(metric: Metric, members: int) -> tuple[str, ...]:

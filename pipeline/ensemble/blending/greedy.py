@@ -11,7 +11,7 @@ ICML 2004.
 
 import numpy as np
 
-from pipeline.artifacts.hashing import poisson_counts
+from pipeline.artifacts.keys import poisson_counts
 from pipeline.ensemble.blending.gains import AnyGains, LabelGains, Library, RankGains
 from pipeline.ensemble.blending.keyed import draw_rows, first_copies, most_rows
 from pipeline.ensemble.blending.mix_loss import ClassMixLoss, LabelMixLoss
@@ -68,31 +68,30 @@ def greedy_weights(
     Caruana et al., Ensemble selection from libraries of models, 2004. Poisson resampling: Oza and
     Russell, Online bagging and boosting, 2001.
     """
-    members, n, classes = stack.shape
     # Plain arrays: every slice of a memory-mapped one costs a Python call.
     stack = Stack(tuple(np.asarray(member) for member in stack.members), stack.chosen)
     owner, which, copies = np.unique(first_copies(stack), return_inverse=True, return_counts=True)
-    keys = np.arange(n, dtype=np.uint64) if keys is None else keys
     y, stack, keys = _searched(metric, y, stack, keys, seed)
     library = Library.of(metric, y, stack.only(owner.tolist()))
     everyone, once = np.arange(len(owner)), np.ones(len(y), np.int64)
     # Where metric and log loss of the mix are equal, the member with the lower loss of its own.
     rank = np.argsort(np.argsort(_mix_loss(library, once).losses(everyone), kind="stable"))
-    mean = min(1.0, SORTED / (len(y) * classes)) if isinstance(metric, Ranking) else 1.0
+    mean = min(1.0, SORTED / np.prod(stack.shape[1:])) if isinstance(metric, Ranking) else 1.0
     total = np.zeros(len(owner))
     for bag in range(max(1, bags)):
         weights = bag_weights(keys, bag, seed, mean) if bags > 1 else once
         if weights.any():
             total += _climb(library, weights, rank, rounds)
     if not total.any():
-        return np.full(members, 1 / members)
+        return np.full(len(which), 1 / len(which))
     return (total / total.sum() / copies)[which]
 
 
 def _searched(
-    metric: Metric, y: np.ndarray, stack: Stack, keys: np.ndarray, seed: int
+    metric: Metric, y: np.ndarray, stack: Stack, keys: np.ndarray | None, seed: int
 ) -> tuple[np.ndarray, Stack, np.ndarray]:
     """Return labels, members and keys of the rows that the search looks at."""
+    keys = np.arange(len(y), dtype=np.uint64) if keys is None else keys
     used = draw_rows(keys, most_rows(metric, stack.shape[2], len(keys)), seed)
     return (y, stack, keys) if len(used) == len(keys) else (y[used], stack.take(used), keys[used])
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.artifacts.hashing import STRIDE, mixed_keys
+from pipeline.artifacts.keys import STRIDE, mixed_keys
 from pipeline.ensemble.blending.scoring import log_loss_of
 from pipeline.ensemble.stack import Stack
 from pipeline.metrics import Metric

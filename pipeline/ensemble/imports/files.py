@@ -15,6 +15,7 @@ import pandas as pd
 from pipeline.artifacts.predictions import mapped_probs
 from pipeline.competition.csv import DELIMITERS
 from pipeline.errors import PodiumError, nearest
+from pipeline.folds.given import shown_id
 
 ROWS = 1 << 16  # of a CSV that are read together
 BESIDE = ("fold", "group")  # columns that are no classes
@@ -35,7 +36,7 @@ class Given:
     def place(self, row: int) -> str:
         """Name a row: by its number in a CSV, whose header is row 1, and by its id."""
         number = "" if self.path.suffix == ".npz" else f"row {row + 2}, "
-        return f"{self.path}: {number}id {str(self.ids[row])!r}"
+        return f"{self.path}: {number}id {shown_id(self.ids[row])}"
 
 
 def read_given_probs(path: Path, id_column: str, classes: Sequence[str]) -> Given:
@@ -65,10 +66,10 @@ def _check_classes(path: Path, found: Sequence[str], classes: tuple[str, ...]) -
     missing = [name for name in classes if name not in found]
     odd = [name for name in found if name not in classes]
     if odd:
-        hint = nearest(odd[0], missing or classes)
+        hint = nearest(odd[0][:200], missing or classes)
         shown = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
         raise PodiumError(
-            f"{path}: column {odd[0]!r} is no class of the competition{hint}; rename it, or take "
+            f"{path}: column {shown_id(odd[0])} is no class of the competition{hint}; rename it, or take "
             f"it out; the classes are {shown}"
         )
     if missing:
@@ -144,7 +145,7 @@ def _refuse_odd_cell(path: Path, delimiter: str, named: Sequence[str]) -> None:
             for at, name in places:
                 if not _is_number(line[at]):
                     raise PodiumError(
-                        f"{path}: row {row}, column {name!r} is {line[at]!r}, not a number; give "
+                        f"{path}: row {row}, column {name!r} is {shown_id(line[at])}, not a number; give "
                         "every row a probability per class"
                     )
 
@@ -158,7 +159,10 @@ def _is_number(text: str) -> bool:
 
 def _read_npz(path: Path, id_column: str, classes: tuple[str, ...]) -> Given:
     """Read `ids`, `classes` and `probs`; `fold` and `meta` are optional, anything else ignored."""
-    remedy = "it needs ids (n,) text, classes (c,) text, probs (n, c) float32 or float16"
+    remedy = (
+        "it needs ids (n,) and classes (c,) as text, such as ids.astype('U'), and probs (n, c) as "
+        "float32 or float16"
+    )
     try:
         with np.load(path, allow_pickle=False) as stored:
             ids, names = stored["ids"], stored["classes"]

@@ -10,6 +10,7 @@ from pipeline.ensemble.aligned import validated_rows
 from pipeline.ensemble.imports.files import Given
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
+from pipeline.folds.given import shown_id
 
 SUM = 1e-3  # how far a row may sum from 1: CSVs are rounded to some decimals
 SLACK = 1e-6  # how far float32 may stray beyond 0 and 1, or a sum from 1
@@ -57,7 +58,7 @@ class Joiner:
         known = set(self.data.train.ids.tolist())
         if at.keys() <= known and not any(name in at for name in wanted.tolist()):
             raise PodiumError(
-                f"{given.path}: its ids are those of training rows, first {str(given.ids[0])!r}; "
+                f"{given.path}: its ids are those of training rows, first {shown_id(given.ids[0])}; "
                 "is it the file out of fold? DATA=oof.csv,test.csv"
             )
         self._refuse_foreign(given, wanted, "test")
@@ -67,7 +68,7 @@ class Joiner:
         test, prefix = set(self.data.test.ids.tolist()), self.data.competition.test_prefix
         if any(name in test or prefix + name in test for name in given.ids.tolist()):
             raise PodiumError(
-                f"{given.path}: its ids are test ids, first {str(given.ids[0])!r}: the files are "
+                f"{given.path}: its ids are test ids, first {shown_id(given.ids[0])}: the files are "
                 "swapped; DATA=oof.csv,test.csv names the one of training rows first"
             )
 
@@ -85,7 +86,7 @@ class Joiner:
         if missing:
             raise PodiumError(
                 f"{given.path}: {len(missing)} of {len(wanted)} {what} are missing, first id "
-                f"{missing[0]!r}; give a row for each"
+                f"{shown_id(missing[0])}; give a row for each"
             )
         rows = np.array([at[name] for name in wanted.tolist()], dtype=np.int64)
         columns = [given.classes.index(name) for name in self.data.classes]

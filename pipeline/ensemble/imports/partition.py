@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.ensemble.aligned import validated_rows
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds, read_given
+from pipeline.folds.given import shown_id
 
 
 def partition_differs(folds: Folds, ids: np.ndarray, fold: np.ndarray) -> str:
@@ -20,7 +21,7 @@ def partition_differs(folds: Folds, ids: np.ndarray, fold: np.ndarray) -> str:
     negative = np.char.startswith(theirs, "-")
     if negative.any():
         first = int(np.argmax(negative))
-        return f"id {str(names[first])!r} has fold {theirs[first]}, but is validated here"
+        return f"id {shown_id(names[first])} has fold {theirs[first][:20]}, but is validated here"
     ours = folds.fold[chosen]
     mate_here = _first_mates(ours)
     mate_there = _first_mates(theirs)
@@ -30,7 +31,8 @@ def partition_differs(folds: Folds, ids: np.ndarray, fold: np.ndarray) -> str:
         return ""
     row = int(np.argmax(here | there))
     mate, where = (mate_here, "here, not there") if here[row] else (mate_there, "there, not here")
-    return f"ids {str(names[mate[row]])!r} and {str(names[row])!r} share a fold {where}"
+    pair = f"{shown_id(names[mate[row]])} and {shown_id(names[row])}"
+    return f"ids {pair} share a fold {where}"
 
 
 def _first_mates(fold: np.ndarray) -> np.ndarray:
@@ -48,6 +50,6 @@ def fold_table(path: Path, id_column: str, folds: Folds) -> tuple[np.ndarray, np
     if missing:
         raise PodiumError(
             f"{path}: {len(missing)} of {len(wanted)} rows that the folds validate are missing, "
-            f"first id {missing[0]!r}; give a row for each"
+            f"first id {shown_id(missing[0])}; give a row for each"
         )
     return ids, fold

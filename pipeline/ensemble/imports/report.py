@@ -20,7 +20,16 @@ def report(data: CompetitionData, made: Imported) -> str:
     if record["dropped"]:
         lines.append(f"{record['dropped']:,} rows dropped: no fold validates them")
     lines += [f"warning: {warning}" for warning in record["warnings"]]
-    known = record["folds_hash"] is not None
-    return "\n".join(
-        [*lines, f"next: make ensemble COMP={comp}{'' if known else ' MIXED_FOLDS=1'}"]
+    return "\n".join([*lines, f"next: {_next(comp, made)}"])
+
+
+def _next(comp: str, made: Imported) -> str:
+    """Say how it gets into an ensemble: at once, or with proof of its folds, or without."""
+    if made.record["folds_hash"] is not None:
+        return f"make ensemble COMP={comp}"
+    if made.record.get("proven_folds") == "other":
+        return f"make ensemble COMP={comp} MIXED_FOLDS=1"
+    return (
+        "prove its folds: make import again with DATA=...,folds.csv (id,fold) and FRESH=1; "
+        f"or make ensemble COMP={comp} MIXED_FOLDS=1"
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,21 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.files import read_object, write_json
+from pipeline.artifacts.files import file_hash, write_json
 from pipeline.artifacts.locks import lock
 from pipeline.artifacts.predictions import Predictions, logits_of
 from pipeline.competition import CompetitionData
 from pipeline.config.project import checked_name
 from pipeline.decisions import default_rule
 from pipeline.ensemble.aligned import validated_rows
+from pipeline.ensemble.imports.earlier import changes, earlier_record, refuse_other_files
 from pipeline.ensemble.imports.files import Given, read_given_probs
 from pipeline.ensemble.imports.joining import Joiner, Part
 from pipeline.ensemble.imports.partition import fold_table, partition_differs
-from pipeline.ensemble.members import PARTS
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 
 USAGE = "make import DATA=oof.csv,test.csv NAME=x"
+RESERVED = ("compare", "audit.json", "missing-images.csv")  # what else lies beside the runs
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,10 @@ class Imported:
 
 @dataclass(frozen=True)
 class Import:
-    """What is imported where: paths of the files out of fold, of test rows, and of folds."""
+    """What is imported where: paths of the files out of fold, of test rows, and of folds.
+
+    `seconds` is what training took, 0 where that is not known.
+    """
 
     data: CompetitionData
     folds: Folds
@@ -75,25 +80,26 @@ def import_run(
     files: str,
     name: str,
     *,
-    seconds: float = 0.0,
+    seconds: float | None = None,
     fresh: bool = False,
 ) -> Imported:
     """Write predictions from `files`, paths joined by commas, as run `name`.
 
-    `seconds` is what training took, if known. The same files again change nothing; where data or
-    folds have changed since, they are imported again. Other files ask for `fresh`, and a run that
-    was trained, or an ensemble, is never replaced.
+    `seconds` is what training took; None or 0: not known. The same files again change nothing;
+    where data or folds have changed since, or what was written is damaged, they are imported again.
+    Other files ask for `fresh`, and a run that was trained, or an ensemble, is never replaced.
     """
-    asked = Import(data, folds, checked_name(name, "NAME"), _paths(data, files), seconds)
-    folder = asked.folder
+    known = _checked_seconds(seconds)
+    asked = Import(data, folds, _free_name(name), _paths(data, files), known)
+    folder, shown, found = asked.folder, data.project.shown(asked.folder), []
     path = folder.parent / ".locks" / f"{name}.run.lock"  # that of a training of the same name
     with lock(path, f"run {name}", wait=60):
         sources = asked.sources()
-        old = _old_record(asked)
+        old = earlier_record(folder, shown)
         if old is not None and not fresh:
-            _refuse_other_files(asked, old, sources)
-            changed = [key for key, now in asked.around().items() if old.get(key) != now]
-            if not changed and all((folder / f"{part}.npz").exists() for part in old["parts"]):
+            refuse_other_files(shown, old, sources, known)
+            found = changes(folder, old, asked.around())
+            if not found:
                 return Imported(name, folder, old, False)
         record, parts, meta = _joined(asked, sources)
         if folder.exists():
@@ -101,9 +107,26 @@ def import_run(
                 (folder / "run.json").unlink()  # first, so that no half of it counts as a run
             shutil.rmtree(folder)
         _write(asked, parts, meta)
-        write_json(folder / "run.json", record)
-    again = old is not None and not fresh
-    return Imported(name, folder, record, True, "again: data, folds or metric changed" * again)
+        record["outputs"] = {f"{part}.npz": file_hash(folder / f"{part}.npz") for part in parts}
+        write_json(folder / "run.json", record)  # last: who has it has all of the files
+    return Imported(name, folder, record, True, f"again: {', '.join(found)}" if found else "")
+
+
+def _checked_seconds(seconds: float | None) -> float:
+    """Return the seconds that training took, 0 where they are not known."""
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+        raise PodiumError(
+            f"SECONDS: must be a finite number from 0 up, got {seconds:g}; give the seconds that "
+            "its training took, or leave it out"
+        )
+    return float(seconds or 0)
+
+
+def _free_name(name: str) -> str:
+    """Return `name` if a run may be called so; case does not count, as for some file systems."""
+    if name.casefold() in RESERVED:
+        raise PodiumError(f"NAME: {name} is taken by what lies beside the runs; choose another")
+    return checked_name(name, "NAME")
 
 
 def _paths(data: CompetitionData, files: str) -> tuple[Path, ...]:
@@ -128,42 +151,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _old_record(asked: Import) -> dict[str, Any] | None:
-    """Return the record of an import of this name, None if there is nothing; refuse all else."""
-    folder, shown = asked.folder, asked.data.project.shown(asked.folder)
-    if (folder / "ensemble.json").exists():
-        raise PodiumError(f"NAME: {shown} is an ensemble; choose another NAME=")
-    if (folder / "run.json").exists():
-        record = read_object(folder / "run.json", (), "delete its folder")
-        if not record.get("imported"):
-            raise PodiumError(f"NAME: {shown} is a run that was trained; choose another NAME=")
-        whole = all(key in record for key in ("sources", "parts", "seconds", "oof_score"))
-        return record if whole else {"sources": None, "parts": []}
-    left = {f"{part}.npz" for part in PARTS}  # by a kill
-    if folder.exists():
-        odd = [p.name for p in folder.iterdir() if p.name not in left and p.suffix != ".tmp"]
-        if odd:
-            raise PodiumError(f"NAME: {shown} is no run, but holds {odd[0]}; choose another NAME=")
-    return None
-
-
-def _refuse_other_files(asked: Import, old: dict[str, Any], sources: list[dict[str, str]]) -> None:
-    """Refuse where other files, or other seconds, were imported under the same name."""
-    was = [source["sha256"] for source in old["sources"] or []]
-    shown = asked.data.project.shown(asked.folder)
-    for source, digest in zip(sources, was, strict=False):
-        if source["sha256"] != digest:
-            raise PodiumError(
-                f"NAME: {shown} was imported from another {source['file']}; choose another NAME=, "
-                "or FRESH=1 to replace it"
-            )
-    if len(was) != len(sources) or old["seconds"] != asked.seconds:
-        what = f"{len(was)} files" if len(was) != len(sources) else f"SECONDS={old['seconds']:g}"
-        raise PodiumError(
-            f"NAME: {shown} was imported from {what}; choose another NAME=, or FRESH=1 replaces it"
-        )
-
-
 def _joined(
     asked: Import, sources: list[dict[str, str]]
 ) -> tuple[dict[str, Any], dict[str, Part], dict[str, Any]]:
@@ -176,7 +163,7 @@ def _joined(
     parts["test"] = Part(data.test.ids, none)
     if asked.has_test:
         parts["test"] = joiner.of_test(read_given_probs(asked.files[1], column, data.classes))
-    known, warnings = _same_folds(asked, oof)
+    proven, warnings = _proven_folds(asked, oof)
     if len(folds.test_rows) and "local-test" not in parts:
         warnings.append(
             f"no predictions of the {len(folds.test_rows)} rows of the local test split"
@@ -184,7 +171,7 @@ def _joined(
     meta = {
         "competition": data.competition.name,
         "run": asked.name,
-        "folds_hash": folds.hash if known else None,
+        "folds_hash": folds.hash if proven == "same" else None,
         "data_hash": data.hash,
         "imported": True,
     }
@@ -197,8 +184,10 @@ def _joined(
         "parts": sorted(parts),
         "rows": {part: len(rows.ids) for part, rows in parts.items()},
         "dropped": dropped,
+        "proven_folds": proven,
         "folds": {},
         "seconds": asked.seconds,
+        "seconds_known": asked.seconds > 0,
         "warnings": warnings,
         "oof_score": _score(data, data.labels[validated_rows(folds)], parts["oof"]),
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -208,9 +197,10 @@ def _joined(
     return record, parts, meta
 
 
-def _same_folds(asked: Import, oof: Given) -> tuple[bool, list[str]]:
-    """Return whether the files prove that they were made on the competition's folds, and warnings:
-    by a column, by a table of folds, or by the hash that Podium left."""
+def _proven_folds(asked: Import, oof: Given) -> tuple[str, list[str]]:
+    """Return whether the files prove that they were made on the competition's folds, `same`, or on
+    `other` ones, or leave them `unknown`, and warnings. Proof is a column, a table of folds, or the
+    hash that Podium left."""
     folds, differs, proofs = asked.folds, [], 0
     extra = asked.files[2 if asked.has_test else 1 :]
     tables = [(asked.files[0].name, oof.ids, oof.fold)] if oof.fold is not None else []
@@ -220,10 +210,10 @@ def _same_folds(asked: Import, oof: Given) -> tuple[bool, list[str]]:
         proofs += not said
         differs += [f"{name}: {said}"] if said else []
     if differs:
-        return False, [f"made on other folds ({differs[0]})"]
+        return "other", [f"made on other folds ({differs[0]})"]
     if not proofs and oof.folds_hash != folds.hash:
-        return False, ["its folds are not known: no column `fold`, and no table of folds"]
-    return True, []
+        return "unknown", ["its folds are not known: no column `fold`, and no table of folds"]
+    return "same", []
 
 
 def _score(data: CompetitionData, labels: np.ndarray, part: Part) -> float | None:
