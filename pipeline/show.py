@@ -6,7 +6,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts.columns import table
+from pipeline.artifacts.columns import shortened, table
+
+WIDE = 120  # characters of a terminal that the leaderboard should fit
+NARROWEST = 16  # of its last column
 
 
 def say(sentence: str) -> None:
@@ -22,7 +25,7 @@ def parts(found: Sequence[str | tuple[Sequence[str], Sequence[Sequence[str]]]]) 
 
 def number(value: Any) -> str:
     """Four decimals; a dash where there is no number."""
-    return "-" if value is None or value == "" else f"{float(value):.4f}"
+    return "-" if value is None or value == "" else f"{round(float(value), 4) + 0.0:.4f}"
 
 
 def with_error(value: float | None, se: float | None) -> str:
@@ -31,28 +34,26 @@ def with_error(value: float | None, se: float | None) -> str:
 
 def standings_table(data: Any, standings: Sequence[Any]) -> str:
     """The leaderboard: one line per run and ensemble; `s/point` is what .01 of honest score costs
-    in seconds beyond the next cheaper one that is not beaten by a cheaper one still."""
+    in seconds beyond the next cheaper one that is not beaten by a cheaper one still. Ranks stand
+    there where there are any; what is long is cut so that the table fits `WIDE`."""
     from pipeline.submission.standings import cost_per_point
 
-    metric = data.competition.metric
-    headers = [
-        metric,
-        "in-sample",
-        "honest ± SE",
-        "public",
-        "private",
-        "rank",
-        "seconds",
-        "s/point",
-    ]
+    ranked = ["rank"] if any(s.place for s in standings) else []
+    scores = ["in-sample", "honest ± SE", "public", "private", *ranked]
+    headers = [data.competition.metric, *scores, "seconds", "s/point"]
     costs, rows = cost_per_point(standings, data.metric.sign), []
     for s in standings:
         public, private = (s.entry.public, s.entry.private) if s.entry else ("", "")
         honest = with_error(s.honest, s.honest_se)
         scores = [number(s.in_sample), honest, number(public), number(private)]
         cost = f"{costs[s.name]:.1f}" if s.name in costs else "-"
-        rows.append([s.name, *scores, s.place or "-", f"{s.seconds:.0f}", cost])
-    return table(headers, rows)
+        place = [s.place or "-"] if ranked else []
+        seconds = "-" if s.seconds is None else f"{s.seconds:.0f}"
+        rows.append([shortened(s.name), *scores, *place, seconds, cost])
+    taken = sum(max(map(len, column)) + 2 for column in zip(headers, *rows, strict=True))
+    room = max(WIDE - taken, NARROWEST)
+    decisions = [shortened(s.decision, room) for s in standings]
+    return table([*headers, "decision"], [[*r, d] for r, d in zip(rows, decisions, strict=True)])
 
 
 def summaries_table(summaries: Sequence[Any]) -> str:

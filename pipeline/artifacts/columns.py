@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 
+WIDEST = 48  # characters of a cell; the end of a name tells as much as its beginning
+CUT, TO = "...", " -> "
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align text in columns: the first to the left, the others to the right."""
-    lines = [list(headers), *(list(row) for row in rows)]
+
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], widest: int | None = WIDEST
+) -> str:
+    """Align text in columns: the first to the left, the others to the right. Longer cells than
+    `widest` are cut in the middle; None leaves all of them whole, as headers always are."""
+    lines = [list(headers), *([shortened(cell, widest) for cell in row] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
     rule = ["-" * width for width in widths]
     shown = [lines[0], rule, *lines[1:]]
@@ -16,3 +22,13 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in shown
     )
+
+
+def shortened(text: str, widest: int | None = WIDEST) -> str:
+    """Cut text in the middle, of `a -> b` both sides; None leaves it whole."""
+    if widest is None or len(text) <= widest:
+        return text
+    if text.count(TO) == 1:
+        return TO.join(shortened(side, (widest - len(TO)) // 2) for side in text.split(TO))
+    kept = widest - len(CUT)
+    return text[: kept - kept // 2] + CUT + text[len(text) - kept // 2 :]

@@ -8,6 +8,8 @@ from pipeline.config.schema import differing, merged
 
 NOT_SCIENCE = ("runtime", "describe")
 SHOWN = 4  # changes in a line
+UNWEIGHTED = ("stacking",)  # blends in which no number says what a member counts
+THERE = "in"
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,23 @@ def _recipe_changes(before: dict[str, Any], after: dict[str, Any]) -> list[Chang
     return found
 
 
-def _members(decided: dict[str, Any]) -> dict[str, float]:
-    return {member["name"]: member["weight"] for member in decided["members"]}
+def _members(decided: dict[str, Any]) -> dict[str, str]:
+    """Return the members' weights; a member of a blend without such is just there."""
+    unweighted = decided.get("blend") in UNWEIGHTED
+    return {
+        member["name"]: THERE if unweighted or weight is None else f"{weight:.3f}"
+        for member in decided["members"]
+        for weight in [member["weight"]]
+    }
 
 
-def _member_changes(before: dict[str, float], after: dict[str, float]) -> list[Change]:
+def _member_changes(before: dict[str, str], after: dict[str, str]) -> list[Change]:
     """Return members that came, went, or weigh something else by a thousandth or more."""
     found = []
     for name in sorted(before.keys() | after.keys()):
-        old, new = (f"{of[name]:.3f}" if name in of else "" for of in (before, after))
-        if old != new:
+        old, new = before.get(name, ""), after.get(name, "")
+        stayed = old and new and THERE in (old, new)
+        if old != new and not stayed:
             found.append(Change(name, old, new))
     return found
 

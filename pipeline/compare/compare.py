@@ -10,7 +10,7 @@ from pipeline.artifacts.files import write_json
 from pipeline.compare.changes import Change, changes, in_a_line
 from pipeline.compare.confusions import class_scores, confusions, label_errors
 from pipeline.compare.pictures import KINDS, Pictures
-from pipeline.compare.verdict import Verdict, judge
+from pipeline.compare.verdict import Verdict, judge, signed
 from pipeline.competition import CompetitionData
 from pipeline.decisions import as_labels
 from pipeline.ensemble.answers import load_answers
@@ -20,7 +20,7 @@ from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 from pipeline.submission.ledger import note_comparison
 
-FIRST = 5  # ids of each kind that are shown
+FIRST = 5  # ids of each kind that are kept in the record
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def changed(data: CompetitionData, folds: Folds, parent: str, name: str) -> str:
 
 def _in_words(found: list[Change], verdict: Verdict) -> str:
     gain = verdict.gain
-    return f"{in_a_line(found)}: {gain.difference:+.4f} ± {gain.se:.4f} {verdict.word}"
+    return f"{in_a_line(found)}: {signed(gain.difference)} ± {gain.se:.4f} {verdict.word}"
 
 
 def _compared(arena: Arena, a: Side, b: Side) -> Comparison:
@@ -146,7 +146,7 @@ def _compared(arena: Arena, a: Side, b: Side) -> Comparison:
         "pictures": _of_pictures(pictures, task),
         "classes": _of_classes(arena, pictures),
     }
-    folder = data.project.runs(data.competition.name) / "compare"
+    folder = data.project.comparisons(data.competition.name)
     paths = tuple(folder / f"{a.name}--{b.name}.{suffix}" for suffix in ("csv", "json"))
     pictures.write(paths[0])
     write_json(paths[1], record)

@@ -27,14 +27,15 @@ class Pictures:
     b: np.ndarray
 
     def rows(self, kind: str) -> np.ndarray:
-        """Return the rows of a kind."""
+        """Return the rows of a kind, by their ids."""
         right_a, right_b = (self._right(answer) for answer in (self.a, self.b))
         chosen = {
             FIXED: ~right_a & right_b,
             BROKEN: right_a & ~right_b,
             STILL: ~(right_a | right_b),
         }
-        return np.flatnonzero(chosen[kind])
+        found = np.flatnonzero(chosen[kind])
+        return found[np.argsort(self.ids[found], kind="stable")]
 
     def counts(self) -> dict[str, int]:
         """Return how many rows are of each kind, and right in both."""

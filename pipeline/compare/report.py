@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.compare.compare import FIRST, Comparison
+from pipeline.artifacts.columns import shortened
+from pipeline.compare.compare import Comparison
 from pipeline.compare.pictures import KINDS
-from pipeline.compare.verdict import MOST
+from pipeline.compare.verdict import MOST, signed
 
 Part = str | tuple[list[str], list[list[str]]]  # a sentence, or a table: headers and rows
+IDS = 3  # of a kind, or fewer where they are long
+WIDEST_ID, WIDEST_IDS = 36, 76  # a UUID, and two of them
 
 
 def report_parts(made: Sequence[Comparison]) -> list[Part]:
     """Return what to print: the verdicts, then what lies behind each."""
-    parts: list[Part] = [_verdicts(made), *(_said(one) for one in made), _drawn(made[0])]
+    parts: list[Part] = [_verdicts(made), *(_said(one) for one in made), *_drawn(made)]
     if len(made) > 1:
         parts.append(
             f"each of the {len(made)} verdicts stands for itself; the chance that luck made one of "
@@ -31,8 +34,8 @@ def _verdicts(made: Sequence[Comparison]) -> Part:
     lines = [[first["name"], _with_error(first["honest"], first["se"]), "-", "-", "-", "-"]]
     for one in made:
         after, gain = one.record["after"], one.record["gain"]
-        interval = f"{gain['low']:+.4f} to {gain['high']:+.4f}"
-        better = f"{gain['difference']:+.4f} ± {gain['se']:.4f}"
+        interval = f"{signed(gain['low'])} to {signed(gain['high'])}"
+        better = f"{signed(gain['difference'])} ± {gain['se']:.4f}"
         score = _with_error(after["honest"], after["se"])
         lines.append([after["name"], score, better, interval, f"{gain['p']:.4f}", one.verdict])
     return headers, lines
@@ -42,25 +45,39 @@ def _said(one: Comparison) -> str:
     """Say what the verdict means."""
     gain, rows = one.record["gain"], one.record["rows"]
     if one.record["same_answers"]:
-        return f"{one.after}: noise: it answers every row as {one.before} does"
+        return f"{one.after}: noise, since it answers every row as {one.before} does"
     if one.verdict == "keep":
-        return f"{one.after}: keep: it is better than {one.before}, by more than luck explains"
+        return f"{one.after}: keep, since it is better than {one.before} by more than luck explains"
     if one.verdict == "worse":
-        return f"{one.after}: worse than {one.before}, by more than luck explains"
+        return f"{one.after}: worse than {one.before} by more than luck explains"
     if gain["rows_needed"] is None:
-        return f"{one.after}: noise: there is no difference"
+        return f"{one.after}: noise, since there is no difference"
     if gain["rows_needed"] <= rows:
-        return f"{one.after}: noise: interval and p-value do not both tell it from {one.before}"
+        return (
+            f"{one.after}: noise, since interval and p-value do not both tell it from {one.before}"
+        )
     needed = f"about {gain['rows_needed']:,} rows, not {rows:,}"
-    return f"{one.after}: noise: to tell a difference of this size takes {needed}"
+    return f"{one.after}: noise; it would take {needed}, to tell a difference of this size"
 
 
-def _drawn(one: Comparison) -> str:
-    record = one.record
-    number, groups = record["gain"]["n_resamples"], record["groups"]
+def _drawn(made: Sequence[Comparison]) -> list[str]:
+    """Say how many resamples and swaps were made, by run where they are not as many."""
+    said = {one.after: _swapped(one.record) for one in made}
+    if len(set(said.values())) == 1:
+        return [f"by {next(iter(said.values()))}"]
+    return [f"{name}: by {words}" for name, words in said.items()]
+
+
+def _swapped(record: dict[str, Any]) -> str:
+    gain, groups = record["gain"], record["groups"]
+    number, swaps = gain["n_resamples"], gain["n_swaps"]
     what = f"{record['rows']:,} rows" if groups is None else f"{groups:,} groups of rows"
     fewer = "" if number >= MOST else f" ({MOST:,} would take too long here)"
-    return f"by {number:,} resamples and {number:,} swaps of {what}{fewer}"
+    if not swaps:
+        return f"{number:,} resamples of {what}, of which no swap changes a score{fewer}"
+    every = "all " if gain["all_swaps"] and swaps > 1 else ""
+    word = "swap" if swaps == 1 else "swaps"
+    return f"{number:,} resamples and {every}{swaps:,} {word} of {what}{fewer}"
 
 
 def _details(one: Comparison) -> list[Part]:
@@ -76,7 +93,7 @@ def _details(one: Comparison) -> list[Part]:
     if classes["changed"]:
         headers = ["class", "rows", f"{classes['by']} a", "b", "change"]
         parts.append((headers, [_class_line(line) for line in classes["changed"]]))
-    parts.append("written: " + ", ".join(one.shown))
+    parts.append("\n".join(["written:", *(f"  {path}" for path in one.shown)]))
     if one.noted:
         numbers = ", ".join(f"{number:03d}" for number in one.noted)
         parts.append(f"noted in the ledger, number {numbers}")
@@ -88,12 +105,20 @@ def _pictures(record: dict[str, Any]) -> Part:
     found = record["pictures"]
     labels = found.get("labels")
     of_labels = ["labels"] if labels else []
-    headers = ["pictures", "rows", *of_labels, f"the first {FIRST}"]
+    headers = ["pictures", "rows", *of_labels, "the first by id"]
     lines = []
     for kind in (*KINDS, "both right"):
         counts = [f"{of[kind]:,}" for of in (found, labels) if of]
-        lines.append([kind, *counts, ", ".join(found["first"].get(kind, [])) or "-"])
+        lines.append([kind, *counts, _ids(found["first"].get(kind, []))])
     return headers, lines
+
+
+def _ids(ids: Sequence[str]) -> str:
+    """Return the first ids, of which more than one only where there is room for it."""
+    short = [shortened(name, WIDEST_ID) for name in ids[:IDS]]
+    while len(", ".join(short)) > WIDEST_IDS:
+        short.pop()
+    return ", ".join(short) or "-"
 
 
 def _confusions(classes: dict[str, Any]) -> list[Part]:
@@ -115,7 +140,7 @@ def _confusions(classes: dict[str, Any]) -> list[Part]:
 def _class_line(line: dict[str, Any]) -> list[str]:
     change = line["after"] - line["before"]
     scores = f"{line['before']:.4f}", f"{line['after']:.4f}"
-    return [line["name"], f"{line['rows']:,}", *scores, f"{change:+.4f}"]
+    return [line["name"], f"{line['rows']:,}", *scores, signed(change)]
 
 
 def _with_error(value: float, se: float) -> str:

@@ -1,12 +1,13 @@
 """Is the gain real? Interval, p-value, verdict, and how many rows it would take to tell."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from pipeline.metrics import CustomMetric, Gain, Metric, paired_interval, paired_permutation
+from pipeline.metrics import CustomMetric, Gain, Metric, paired_interval
 from pipeline.metrics.bootstrap import has_sums
+from pipeline.metrics.permutation import permutation_test
 
 MOST = 5000  # resamples, and swaps
 CELLS = 250_000_000  # numbers drawn or sorted for them, beyond which there are fewer
@@ -19,12 +20,14 @@ LEVEL, ALPHA, Z = 0.95, 0.05, 1.96
 @dataclass(frozen=True)
 class Verdict:
     """By how much b is better than a, and whether that is more than luck: 'keep', 'worse' or
-    'noise'. `rows_needed` would tell a difference of this size; None where it is told already."""
+    'noise'. `n_swaps` were made, `all_swaps` if there are no others. `rows_needed` would tell a
+    difference of this size; None where it is told already."""
 
     gain: Gain
     p: float
     n_swaps: int
     rows_needed: int | None
+    all_swaps: bool = False
 
     @property
     def word(self) -> str:
@@ -35,6 +38,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         content = {**asdict(self.gain), "p": self.p, "n_swaps": self.n_swaps}
+        content["all_swaps"] = self.all_swaps
         return content | {"verdict": self.word, "rows_needed": self.rows_needed}
 
 
@@ -45,11 +49,16 @@ def judge(
     as a whole; where rows are independent, it is their ids, so that their order does not matter."""
     n_draws = draws(metric, y, groups, len(y) * (a.shape[1] if a.ndim == 2 else 1))
     gain = paired_interval(metric, y, a, b, groups, n_draws, seed, LEVEL)
-    p = paired_permutation(metric, y, a, b, groups, n_draws, seed)
-    judged = Verdict(gain, p, n_draws, None)
+    swaps = permutation_test(metric, y, a, b, groups, n_draws, seed)
+    judged = Verdict(gain, swaps.p, swaps.n_swaps, None, swaps.exact)
     if judged.word != "noise" or gain.difference == 0:
         return judged
-    return Verdict(gain, p, n_draws, rows_needed(len(y), gain))
+    return replace(judged, rows_needed=rows_needed(len(y), gain))
+
+
+def signed(value: float) -> str:
+    """Four decimals with a sign; what rounds to 0 is not negative."""
+    return f"{round(value, 4) + 0.0:+.4f}"
 
 
 def rows_needed(n_rows: int, gain: Gain) -> int:

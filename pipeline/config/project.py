@@ -7,6 +7,8 @@ from pathlib import Path
 from pipeline.errors import PodiumError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_OF_RUNS = ("NAME", "run", "RUNS", "FROM")  # whose names are folders below the runs
+_COMPARE = "compare"
 
 
 def checked_name(name: str, what: str) -> str:
@@ -15,6 +17,11 @@ def checked_name(name: str, what: str) -> str:
         raise PodiumError(
             f"{what}: {name!r} is not a usable name; use letters, digits and . _ + -, "
             "beginning with a letter or digit, at most 120 characters"
+        )
+    if what in _OF_RUNS and name.lower() == _COMPARE:  # some file systems do not tell the case
+        raise PodiumError(
+            f"{what}: {name!r} is taken, since make compare writes into a folder of that name; "
+            "choose another name"
         )
     return name
 
@@ -57,6 +64,9 @@ class Project:
 
     def audit(self, comp: str) -> Path:
         return self.runs(comp) / "audit.json"
+
+    def comparisons(self, comp: str) -> Path:
+        return self.runs(comp) / _COMPARE
 
     def submissions(self, comp: str) -> Path:
         return self.root / "submissions" / checked_name(comp, "COMP")

@@ -16,6 +16,7 @@ from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 
 REMEDY = "make train (or ensemble, or import) it again: finished folds are kept"
+IMPORT = "make import it again"
 SAME = 1e-5  # a mean over fold models that differs by more is not that of the run
 
 
@@ -46,39 +47,40 @@ def read_parts(
     """
     folder = data.project.run(data.competition.name, name)
     wanted, expected = wanted_ids(data, folds), record.get("folds_hash")
+    source = Source(data, expected, "imported" in record)
     if expected != folds.hash:
-        return _of_other_folds(data, wanted, folder, expected)
+        return _of_other_folds(source, wanted, folder)
     may_lack = {"local-test"} if "imported" in record or "members" in record else set()
     probs = {}
     for part, ids in wanted.items():
         path = folder / f"{part}.npz"
         if part in may_lack and not path.exists():
             continue
-        stored = _read(path, data, expected)
-        _refuse_foreign(stored, ids, path)
-        probs[part] = _ordered(stored, ids, data.classes, path)
+        stored = source.read(path)
+        source.refuse_foreign(stored, ids, path)
+        probs[part] = source.ordered(stored, ids, path)
     return probs
 
 
 def _of_other_folds(
-    data: CompetitionData, wanted: dict[str, np.ndarray], folder: Path, expected: str | None
+    source: "Source", wanted: dict[str, np.ndarray], folder: Path
 ) -> dict[str, np.ndarray]:
     """Return the parts of a run on other folds: what is validated here may lie in its local test
     split, and the other way round. It must have every row that is validated here."""
     path = folder / "oof.npz"
-    pool = _read(path, data, expected)
-    _refuse_foreign(pool, data.train.ids, path)
+    pool = source.read(path)
+    source.refuse_foreign(pool, source.data.train.ids, path)
     apart = folder / "local-test.npz"
     if apart.exists():
-        pool = _joined(pool, _read(apart, data, expected), data.classes)
-    probs = {"oof": _ordered(pool, wanted["oof"], data.classes, path)}
+        pool = _joined(pool, source.read(apart), source.data.classes)
+    probs = {"oof": source.ordered(pool, wanted["oof"], path)}
     test = folder / "test.npz"
-    stored = _read(test, data, expected)
-    _refuse_foreign(stored, wanted["test"], test)
-    probs["test"] = _ordered(stored, wanted["test"], data.classes, test)
+    stored = source.read(test)
+    source.refuse_foreign(stored, wanted["test"], test)
+    probs["test"] = source.ordered(stored, wanted["test"], test)
     local = wanted.get("local-test")
     if local is not None and np.isin(local, pool.ids).all():
-        probs["local-test"] = _ordered(pool, local, data.classes, path)
+        probs["local-test"] = source.ordered(pool, local, path)
     return probs
 
 
@@ -90,27 +92,50 @@ def _joined(one: Predictions, other: Predictions, classes: Sequence[str]) -> Pre
     return Predictions(ids, names, one.logits, np.concatenate(both), one.meta)
 
 
-def _read(path: Path, data: CompetitionData, folds_hash: str | None) -> Predictions:
-    """Return the predictions of `path`, of the data that is there and of the folds expected."""
-    stored = Predictions.mapped(path, REMEDY)
-    for key, now in (("folds_hash", folds_hash), ("data_hash", data.hash)):
-        if stored.meta.get(key) != now:
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a run's files must be of: the data that is there, and the folds of its record."""
+
+    data: CompetitionData
+    folds_hash: str | None
+    imported: bool
+
+    @property
+    def again(self) -> str:
+        return IMPORT if self.imported else "train it again"
+
+    def read(self, path: Path) -> Predictions:
+        """Return the predictions of `path`, of the data that is there and of the folds expected."""
+        stored = Predictions.mapped(path, IMPORT if self.imported else REMEDY)
+        for key, now in (("folds_hash", self.folds_hash), ("data_hash", self.data.hash)):
+            if stored.meta.get(key) != now:
+                raise PodiumError(
+                    f"{path}: its {key} is {stored.meta.get(key)}, now {now}; "
+                    f"leave it out with RUNS=, or {self.again}"
+                )
+        return stored
+
+    def refuse_foreign(self, stored: Predictions, ids: np.ndarray, path: Path) -> None:
+        """Refuse rows that are none of `ids`."""
+        if np.array_equal(stored.ids, ids):
+            return
+        foreign = np.setdiff1d(stored.ids, ids)
+        if len(foreign):
             raise PodiumError(
-                f"{path}: its {key} is {stored.meta.get(key)}, now {now}; "
-                "leave it out with RUNS=, or train it again"
+                f"{path}: id {str(foreign[0])!r} and {len(foreign) - 1} more are not rows of this "
+                f"competition's table and folds; leave the run out with RUNS=, or {self.again}"
             )
-    return stored
 
-
-def _refuse_foreign(stored: Predictions, ids: np.ndarray, path: Path) -> None:
-    if np.array_equal(stored.ids, ids):
-        return
-    foreign = np.setdiff1d(stored.ids, ids)
-    if len(foreign):
-        raise PodiumError(
-            f"{path}: id {str(foreign[0])!r} and {len(foreign) - 1} more are not rows of this "
-            "competition's table and folds; leave the run out with RUNS=, or train it again"
-        )
+    def ordered(self, stored: Predictions, ids: np.ndarray, path: Path) -> np.ndarray:
+        """Return the probabilities of `ids`; of an import, a row that is missing asks for it."""
+        if self.imported and not np.array_equal(stored.ids, ids):
+            missing = np.setdiff1d(ids, stored.ids)
+            if len(missing):
+                raise PodiumError(
+                    f"{path}: no prediction for {len(missing)} of {len(ids)} ids, first "
+                    f"{str(missing[0])!r}; leave it out with RUNS=, or {self.again}"
+                )
+        return _ordered(stored, ids, self.data.classes, path)
 
 
 def _ordered(

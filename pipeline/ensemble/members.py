@@ -7,12 +7,10 @@ score of both together is honest.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.files import read_object
 from pipeline.artifacts.hashing import bytes_hash
 from pipeline.artifacts.predictions import blocks
 from pipeline.competition import CompetitionData
@@ -24,7 +22,8 @@ from pipeline.ensemble.aligned import (
     validated_rows,
     wanted_ids,
 )
-from pipeline.errors import PodiumError, nearest
+from pipeline.ensemble.records import list_runs, read_record, record_path
+from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 
 __all__ = [
@@ -67,21 +66,6 @@ class Member:
         where there are none (as of imports, ensembles and refits) or their plain mean is not the
         member's."""
         return None if self.models is None else self.models.load(part)
-
-
-def record_path(folder: Path) -> Path:
-    """Return the record of a run or of an ensemble."""
-    ensemble = folder / "ensemble.json"
-    return ensemble if ensemble.exists() else folder / "run.json"
-
-
-def list_runs(data: CompetitionData) -> list[str]:
-    """Return the names of all runs and ensembles of a competition, sorted."""
-    folder = data.project.runs(data.competition.name)
-    if not folder.exists():
-        return []
-    found = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return sorted(path.name for path in found if record_path(path).exists())
 
 
 def usable_runs(
@@ -127,31 +111,6 @@ def _collapsed(record: dict[str, Any]) -> bool:
     return any(stop.get("kind") == "collapsed" for stop in stops)
 
 
-def read_record(data: CompetitionData, name: str, variable: str = "RUNS") -> dict[str, Any]:
-    """Return the record of run or ensemble `name`, as `variable` asked for; refuse any other."""
-    folder = data.project.run(data.competition.name, name)
-    path = record_path(folder)
-    if not path.exists():
-        hint = _nearest_run(name, list_runs(data))
-        raise PodiumError(f"{variable}: {data.project.shown(folder)} is not a run{hint}")
-    remedy = "delete its folder, then train or import it again"
-    if path.name == "ensemble.json":
-        remedy = f"make ensemble NAME={name} again"
-    record = read_object(path, ("competition", "folds_hash", "data_hash"), remedy)
-    if record["competition"] != data.competition.name:
-        raise PodiumError(
-            f"{path}: not a record of a {data.competition.name} run; delete its folder"
-        )
-    return record
-
-
-def _nearest_run(name: str, known: list[str]) -> str:
-    """Return the hint at a run that is spelt almost so; case alone is the nearest of all."""
-    alike = [run for run in known if run.casefold() == name.casefold()]
-    there = f"; there are: {', '.join(known[:20]) or 'none yet, make train'}"
-    return nearest(name, alike, n=1) if alike else nearest(name, known) or there
-
-
 def why_unusable(
     record: dict[str, Any], data: CompetitionData, folds: Folds, mixed: bool = False
 ) -> str:
@@ -182,7 +141,9 @@ def why_unusable(
 def _no_proof(record: dict[str, Any], folds: Folds) -> str:
     """Say what an import without proof of these folds needs, whoever asks."""
     if record.get("folds_hash") is not None:
-        return f"imported on other folds ({record['folds_hash']}, now {folds.hash}): import it again"
+        return (
+            f"imported on other folds ({record['folds_hash']}, now {folds.hash}): import it again"
+        )
     if record.get("proven_folds") == "other":
         return "imported on other folds than the competition's: only make ensemble MIXED_FOLDS=1"
     return (

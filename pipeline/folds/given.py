@@ -92,8 +92,9 @@ def read_given(path: Path, id_column: str) -> Table:
         number = _WHOLE.fullmatch(text.strip())
         if number is None or int(number[1]) < TEST:
             raise PodiumError(
-                f"{path}: row {row + 2}: fold of id {shown_id(ids[row])} must be a whole number from "
-                f"{TEST} up (-1 only trained on, -2 local test split), got {shown_id(text)}"
+                f"{path}: row {row + 2}: fold of id {shown_id(ids[row])} must be a whole "
+                f"number from {TEST} up (-1 only trained on, -2 local test split), got "
+                f"{shown_id(text)}"
             )
         folds[row] = int(number[1])
     if "group" not in names or id_column == "group":

@@ -6,6 +6,7 @@ swaps after which the scores differ at least as much as they do.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +17,16 @@ from pipeline.metrics.metric import Metric
 
 EXACT = 12  # groups that differ: up to here, all swaps are tried
 TIE = 1e-10  # differences that rounding alone can part count as equal
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """A p-value, the number of swaps that it comes from, and whether these are all there are; of
+    two opposite swaps, whose differences are of one size, one is counted."""
+
+    p: float
+    n_swaps: int
+    exact: bool
 
 
 def paired_permutation(
@@ -57,6 +68,20 @@ def paired_permutation(
     Phipson and Smyth, Permutation p-values should never be zero, 2010.
     Good, Permutation, Parametric, and Bootstrap Tests of Hypotheses, 2005, chapter 3.
     """
+    return permutation_test(metric, y, a, b, groups, n_permutations, seed).p
+
+
+def permutation_test(
+    metric: Metric,
+    y: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    groups: np.ndarray | None = None,
+    n_permutations: int = 5000,
+    seed: int = 0,
+) -> Permutation:
+    """Return what `paired_permutation` does, with the number of swaps that were made: none where no
+    group tells the answers apart."""
     if n_permutations < 1:
         raise PodiumError(f"n_permutations must be at least 1, got {n_permutations}")
     found = abs(metric.score(y, b) - metric.score(y, a))
@@ -65,7 +90,7 @@ def paired_permutation(
     y, a, b = np.asarray(y), np.asarray(a), np.asarray(b)
     n_swappable, differences = make(metric, y, a, b, members)
     if n_swappable == 0:
-        return 1.0
+        return Permutation(1.0, 0, True)
     exact = n_swappable <= EXACT
     step = max(1, bootstrap.CELLS // (n_swappable if make is _of_sums else 2 * len(y)))
     swaps = _all(n_swappable, step) if exact else _random(n_swappable, n_permutations, seed, step)
@@ -74,7 +99,8 @@ def paired_permutation(
         values = np.abs(differences(swapped))
         tried += len(values)
         extreme += int((~(values < found - TIE * max(1.0, found))).sum())  # NaN is extreme, too
-    return extreme / tried if exact else (extreme + 1) / (tried + 1)
+    p = extreme / tried if exact else (extreme + 1) / (tried + 1)
+    return Permutation(p, tried, exact)
 
 
 def _of_sums(

@@ -1,12 +1,14 @@
 """Where we stand: every run and ensemble with its scores, and what the ledger knows of each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from pipeline.competition import CompetitionData
 from pipeline.ensemble.build import Decided, open_decided
-from pipeline.ensemble.members import list_runs, read_record, why_unusable
+from pipeline.ensemble.members import list_runs, read_record, record_path, why_unusable
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 from pipeline.submission.formats import sample_of
@@ -17,30 +19,37 @@ from pipeline.submission.writer import Submission, write_submission
 
 @dataclass(frozen=True)
 class Standing:
-    """A run or ensemble: out-of-fold score in-sample and honest, leaderboard scores, seconds."""
+    """A run or ensemble: out-of-fold score in-sample and honest (None: of mixed folds), leaderboard
+    scores, seconds of training (None: not known, or none)."""
 
     name: str
     in_sample: float
-    honest: float
-    honest_se: float
-    seconds: float
-    blend: str
+    honest: float | None
+    honest_se: float | None
+    seconds: float | None
+    blend: str  # '-' of a single run
     rule: str
     entry: Entry | None
     place: str  # rank and medal among the leaderboard's teams, where the competition has one
+
+    @property
+    def decision(self) -> str:
+        """What makes answers of probabilities, in two words."""
+        return self.rule if self.blend == "-" else f"{self.blend}, {self.rule}"
 
 
 def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decided, Submission]:
     """Turn the test probabilities of `source` into a checked submission and a ledger row.
 
-    Without `source`, the newest ensemble is taken.
+    Without `source`, the newest ensemble with an honest score is taken; newer ones that are passed
+    over are among the warnings.
     """
     sample_of(data)  # without test rows, nothing can be submitted
-    name = source or newest_ensemble(data)
+    name, passed = (source, {}) if source else _newest(data)
     reason = why_unusable(read_record(data, name, "FROM"), data, folds)
     if reason:
         raise PodiumError(f"FROM: {name} cannot be submitted: {reason}")
-    decided = open_decided(data, folds, name)
+    decided = _opened(data, folds, name)
     answer = decided.test_answer(data, folds)
     record = decided.record
     cv = {
@@ -50,26 +59,67 @@ def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decid
     }
     note = f"{record['blend']} of {len(record['members'])}; {decided.rule.describe()}"
     answers = (None, answer) if data.metric.needs == "probs" else (answer, None)
-    return decided, write_submission(data, data.test.ids, *answers, source=name, cv=cv, note=note)
+    submission = write_submission(data, data.test.ids, *answers, source=name, cv=cv, note=note)
+    said = [f"left out: {other}: {reason}" for other, reason in passed.items()]
+    return replace(decided, record=record | {"warnings": record["warnings"] + said}), submission
 
 
 def newest_ensemble(data: CompetitionData) -> str:
-    """Return the name of the ensemble that was made last."""
-    made = {}
+    """Return the name of the ensemble that was made last, of those with an honest score."""
+    return _newest(data)[0]
+
+
+def _newest(data: CompetitionData) -> tuple[str, dict[str, str]]:
+    """Return the newest ensemble with an honest score, and why newer or broken ones are not it."""
+    made, left, comp = {}, {}, data.competition.name
     for name in list_runs(data):
-        record = read_record(data, name)
-        if "ensemble" in record:
-            made[name] = datetime.fromisoformat(record["created"])
-    if not made:
+        path = record_path(data.project.run(comp, name))
+        if path.name != "ensemble.json":
+            continue
+        try:
+            record = read_record(data, name)
+            made[name] = _created(path, record)
+        except PodiumError as error:
+            left[name] = str(error)
+            continue
+        if record.get("honest") is None:
+            left[name] = f"its folds are mixed, so it has no honest score; FROM={name} takes it"
+    sound = [name for name in made if name not in left]
+    if not sound and left:
+        name, reason = next(iter(left.items()))
+        raise PodiumError(f"FROM: no ensemble of {comp} can be taken unasked: {name}: {reason}")
+    if not sound:
         raise PodiumError(
-            f"FROM: {data.competition.name} has no ensemble yet; make ensemble "
-            f"COMP={data.competition.name} first, or name a run with FROM="
+            f"FROM: {comp} has no ensemble yet; make ensemble COMP={comp} first, or name a run "
+            "with FROM="
         )
-    return max(made, key=lambda name: (made[name], name))
+    newest = max(sound, key=lambda name: (made[name], name))
+    older = [name for name in left if name in made and made[name] < made[newest]]
+    return newest, {name: reason for name, reason in left.items() if name not in older}
+
+
+def _created(path: Path, record: dict[str, Any]) -> datetime:
+    try:
+        return datetime.fromisoformat(record["created"]).astimezone()
+    except (KeyError, TypeError, ValueError):
+        raise PodiumError(f"{path}: 'created' is not a time; make ensemble again") from None
+
+
+def _opened(data: CompetitionData, folds: Folds, name: str) -> Decided:
+    """Open a run or ensemble with its decision; files in the way are an error that names them."""
+    path = data.project.run(data.competition.name, name) / "chain.json"
+    if path.is_dir():  # said before hours of fitting, whose result could not be written
+        raise PodiumError(f"{path}: is a folder where a file should be; delete it")
+    try:
+        return open_decided(data, folds, name)
+    except OSError as error:
+        where = error.filename2 or error.filename or path.parent
+        raise PodiumError(f"{where}: cannot be used ({error.strerror}); mend that") from None
 
 
 def standings(data: CompetitionData, folds: Folds) -> tuple[list[Standing], dict[str, str]]:
-    """Return all finished runs and ensembles, best honest score first, and why others are out.
+    """Return all finished runs and ensembles, best honest score first and those without one last,
+    and why others are out.
 
     The decision of a run that has none yet is fitted now. Scores come from the newest submission of
     each; answers are not opened here. A run that cannot be read or decided is out, with the reason;
@@ -82,7 +132,7 @@ def standings(data: CompetitionData, folds: Folds) -> tuple[list[Standing], dict
         try:
             left[name] = why_unusable(read_record(data, name), data, folds)
             if not left[name]:
-                decided = open_decided(data, folds, name)
+                decided = _opened(data, folds, name)
                 entry = _entry_of(decided, entries.get(name))
                 place = places.get(entry.number, "") if entry else ""
                 found.append(_standing(decided, entry, place))
@@ -91,7 +141,7 @@ def standings(data: CompetitionData, folds: Folds) -> tuple[list[Standing], dict
             errors.append(error)
     if errors and not found:
         raise errors[0]
-    found.sort(key=lambda standing: (-data.metric.sign * standing.honest, standing.name))
+    found.sort(key=lambda s: (s.honest is None, -data.metric.sign * (s.honest or 0), s.name))
     return found, {name: reason for name, reason in left.items() if reason}
 
 
@@ -100,10 +150,11 @@ def cost_per_point(standings: Sequence[Standing], sign: int) -> dict[str, float]
     that a point (.01) of honest score costs beyond the next cheaper one of these.
 
     `sign` is 1 where a higher score is better, -1 where a lower one is. The cheapest costs nothing
-    beyond, and is not in it.
+    beyond, and is not in it; nor is what has no honest score, or took nobody knows how long.
     """
     costs: dict[str, float] = {}
-    by_cost = sorted(standings, key=lambda s: (s.seconds, -sign * s.honest))
+    known = [s for s in standings if s.seconds is not None and s.honest is not None]
+    by_cost = sorted(known, key=lambda s: (s.seconds, -sign * s.honest))
     best = by_cost[0] if by_cost else None
     for standing in by_cost[1:]:
         gain = 100 * sign * (standing.honest - best.honest)
@@ -116,9 +167,13 @@ def cost_per_point(standings: Sequence[Standing], sign: int) -> dict[str, float]
 def _entry_of(decided: Decided, entry: Entry | None) -> Entry | None:
     """Return the newest submission of a run or ensemble, None where it was of an earlier decision
     under the same name: its score is not that of what is there now."""
-    if entry is None or not entry.cv_honest:
-        return entry
-    return entry if float(entry.cv_honest) == decided.record["honest"] else None
+    if entry is None:
+        return None
+    for kind in ("honest", "in_sample"):  # of mixed folds, there is the second alone
+        score = entry.value(f"cv_{kind}")
+        if score is not None:
+            return entry if score == decided.record[kind] else None
+    return entry
 
 
 def _standing(decided: Decided, entry: Entry | None, place: str) -> Standing:
@@ -128,12 +183,18 @@ def _standing(decided: Decided, entry: Entry | None, place: str) -> Standing:
         record["in_sample"],
         record["honest"],
         record["honest_se"],
-        record["seconds"],
-        record["blend"],
-        decided.rule.describe(),
+        _seconds(record),
+        record["blend"] if "ensemble" in record else "-",
+        decided.rule.kind,
         entry,
         place,
     )
+
+
+def _seconds(record: dict[str, Any]) -> float | None:
+    """Return how long the training took, None where that of any member is not known."""
+    known = all(member.get("seconds") for member in record["members"])
+    return record["seconds"] if known and record.get("seconds_known") is not False else None
 
 
 def _places(data: CompetitionData, entries: list[Entry]) -> dict[int, str]:

@@ -1,6 +1,7 @@
 """Ensembles on disk: made once, made again when a member changes, members of each other."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,12 @@ from sklearn.metrics import accuracy_score
 from pipeline.artifacts.predictions import Predictions
 from pipeline.decisions.calibration import fit_calibration
 from pipeline.ensemble.answers import load_answers
+from pipeline.ensemble.blending.blend import Blend
 from pipeline.ensemble.build import build_ensemble, open_decided
 from pipeline.ensemble.choice import Menu
 from pipeline.ensemble.members import load_members
 from pipeline.ensemble.report import report_parts
+from pipeline.ensemble.stack import Stack
 from pipeline.errors import PodiumError
 
 FEW = Menu(("mean", "hill-climbing"))  # what is tested here does not depend on how many compete
@@ -281,35 +284,91 @@ def test_the_honest_answers_are_kept(make_tiny):
     assert accuracy_score(tiny.data.labels, answers) == pytest.approx(made.record["honest"])
 
 
+def with_fold_models(tiny, name: str, seed: int = 0, skill: float = 6.0) -> list[np.ndarray]:
+    """Write a run whose test probabilities are the mean of its fold models', and return these."""
+    folds = tiny.folds()
+    rng = np.random.default_rng(seed)
+    models = rng.dirichlet(np.ones(3), (len(folds.numbers), len(tiny.data.test)))
+    folder = tiny.fake_run(name, skill=skill, probs={"test": models.mean(axis=0)})
+    stored = Predictions.load(folder / "test.npz")
+    for number, probs in zip(folds.numbers, models, strict=True):
+        (folder / f"fold-{number}").mkdir(exist_ok=True)
+        logits = np.log(probs).astype(np.float32)
+        one = Predictions(tiny.data.test.ids, stored.classes, logits, probs, stored.meta)
+        one.save(folder / f"fold-{number}" / "test.npz")
+    return list(models.astype(np.float32))
+
+
 def test_each_fold_model_is_calibrated_before_the_mean(make_tiny):
     """Check test probabilities of a calibrated run: the mean over folds of the calibrated ones,
-    which differs from the calibrated mean."""
+    which differs from the calibrated mean; and that a lost fold model is not passed over."""
     tiny = make_tiny(rows=90, metric="log_loss")
-    folds = tiny.folds()
-    rng = np.random.default_rng(0)
-    parts = rng.dirichlet(np.ones(3), (len(folds.numbers), len(tiny.data.test)))
-    folder = tiny.fake_run("a", skill=6, probs={"test": parts.mean(axis=0)})
-    for number, probs in zip(folds.numbers, parts, strict=True):
-        stored = Predictions.load(folder / "test.npz")
-        (folder / f"fold-{number}").mkdir(exist_ok=True)
-        meta = stored.meta | {"fold": number}
-        logits = np.log(probs).astype(np.float32)
-        one = Predictions(tiny.data.test.ids, stored.classes, logits, probs, meta)
-        one.save(folder / f"fold-{number}" / "test.npz")
+    folds, found = tiny.folds(), with_fold_models(tiny, "a")
     member = load_members(tiny.data, folds, ["a"])[0]
-    found = member.fold_models("test")
-    assert found is not None and len(found) == len(folds.numbers)
+    np.testing.assert_allclose(member.fold_models("test"), found)
     decided = open_decided(tiny.data, folds, "a")
-    calibration = decided.calibration
-    if calibration.kind == "none":
-        y, oof = tiny.data.labels, member.probs["oof"]
-        calibration = fit_calibration("temperature", "multiclass", y, oof)
-        record = decided.record | {"calibration": calibration.to_json()}
-        decided = replace(decided, record=record)
+    calibration = fit_calibration(
+        "temperature", "multiclass", tiny.data.labels, member.probs["oof"]
+    )
+    record = decided.record | {"calibration": calibration.to_json(), "fold_models": len(found)}
+    decided = replace(decided, record=record)
     expected = np.mean([calibration.apply(one) for one in found], axis=0)
     got = decided.test_probs(tiny.data, folds)
     np.testing.assert_allclose(got, expected, atol=1e-6)
     assert np.abs(got - calibration.apply(member.probs["test"])).max() > 1e-3
+    (decided.folder / "fold-0" / "test.npz").unlink()
+    with pytest.raises(PodiumError, match="fitted for 5 fold models, 1 have"):
+        decided.test_probs(tiny.data, folds)
+
+
+@pytest.mark.parametrize("method", ["tempered", "stacking", "geometric", "hill-climbing"])
+def test_each_fold_model_is_blended_before_the_mean(make_tiny, method):
+    """Check an ensemble's test probabilities against blends of fold models, averaged last."""
+    tiny = make_tiny(rows=90)
+    models = [with_fold_models(tiny, name, seed) for seed, name in enumerate(("a", "b"))]
+    made = build(tiny, menu=Menu((method,), ("argmax",), ("none",)))
+    blend = Blend.from_json(method, "multiclass", made.record["blend_values"])
+    each = [blend.apply(Stack.of(pair)) for pair in zip(*models, strict=True)]
+    got = Predictions.load(made.folder / "test.npz").probs
+    np.testing.assert_allclose(got, np.mean(each, axis=0), atol=1e-6)
+
+
+def test_a_lost_file_beside_the_record_is_made_again(make_tiny):
+    """Check that missing or broken diagnostics and answers are made again, not complained of."""
+    tiny = make_tiny()
+    tiny.fake_run("a")
+    tiny.fake_run("b")
+    made = build(tiny)
+    before = files(made.folder)
+    for name in ("diagnostics.json", "answers.npz"):
+        (made.folder / name).write_text("{")
+        assert build(tiny).made and files(made.folder)[name] == before[name]
+        (made.folder / name).unlink()
+        assert build(tiny).made and files(made.folder)[name] == before[name]
+
+
+def test_an_ensemble_whose_member_was_deleted_still_joins(make_tiny):
+    """Check that only its own predictions are needed."""
+    tiny = make_tiny()
+    for name in ("a", "b", "c"):
+        tiny.fake_run(name)
+    inner = build(tiny, "a", "b", name="inner")
+    shutil.rmtree(tiny.run("a"))
+    outer = build(tiny, inner.name, "c", name="outer")
+    assert [member["name"] for member in outer.record["members"]] == ["c", "ensemble-inner"]
+
+
+def test_mixed_folds_are_asked_for_each_time(make_tiny):
+    """Check that an ensemble of mixed folds is not taken for one that was asked for without."""
+    tiny = make_tiny(rows=60)
+    tiny.folds(seed=5)
+    tiny.fake_run("other")
+    tiny.folds(seed=0, fresh=True)
+    tiny.fake_run("a")
+    build(tiny, "a", "other", mixed=True, name="x")
+    assert not build(tiny, "a", "other", mixed=True, name="x").made
+    with pytest.raises(PodiumError, match="other folds"):
+        build(tiny, "a", "other", name="x")
 
 
 def test_mixed_folds_have_no_honest_score(make_tiny):

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.artifacts.files import file_hash
 from pipeline.artifacts.predictions import Predictions
-from pipeline.ensemble.imports import import_run
+from pipeline.ensemble.imports import import_run, report
 from pipeline.ensemble.imports.partition import partition_differs
 from pipeline.ensemble.members import load_members, read_record, usable_runs
 from pipeline.errors import PodiumError
+from pipeline.folds import install_given
 
 CLASSES = ["cat", "dog", "owl"]
 
@@ -86,7 +88,8 @@ def test_the_record_says_where_it_came_from(desk):
     """Check the record: complete, imported, hashes of the files, of data and of no folds."""
     record = desk.bring(seconds=7.5).record
     assert record == json.loads((desk.tiny.run("a") / "run.json").read_text())
-    assert record["complete"] and record["imported"] and record["seconds"] == 7.5
+    assert record["complete"] and record["imported"]
+    assert (record["seconds"], record["seconds_known"]) == (7.5, True)
     assert record["data_hash"] == desk.tiny.data.hash and record["folds_hash"] is None
     assert [source["file"] for source in record["sources"]] == ["oof.csv", "test.csv"]
     assert all(len(source["sha256"]) == 64 for source in record["sources"])
@@ -100,7 +103,7 @@ def test_the_same_files_again_change_nothing(desk, snapshot):
     desk.edit("test", lambda f: f.iloc[::-1])
     with pytest.raises(PodiumError, match=r"another test\.csv.*FRESH=1"):
         desk.bring()
-    with pytest.raises(PodiumError, match="SECONDS=0"):
+    with pytest.raises(PodiumError, match="without SECONDS"):
         desk.edit("test", lambda f: f.iloc[::-1]).bring(seconds=3)
     assert snapshot(desk.tiny.run("a")) == before
     assert desk.edit("test", lambda f: f.iloc[::-1]).bring(fresh=True).made
@@ -140,6 +143,114 @@ def test_a_killed_import_goes_on(desk):
     made = desk.bring()
     (made.folder / "run.json").unlink()
     assert desk.bring().made
+
+
+@pytest.mark.parametrize("part", ["oof", "test"])
+def test_what_is_damaged_is_imported_again(desk, snapshot, part):
+    """Check that a flipped bit, a torn file and a missing one are mended, and said as they are."""
+    path = desk.bring(seconds=5.0).folder / f"{part}.npz"
+    good = snapshot(path.parent)
+    content = path.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for harm, said in {
+        "flipped": (bytes(flipped), "had changed"),
+        "torn": (content[:-9], "had changed"),
+        "gone": (None, "was missing"),
+    }.values():
+        path.unlink() if harm is None else path.write_bytes(harm)
+        made = desk.bring(seconds=5.0)
+        assert made.made and made.said == f"again: {part}.npz {said}"
+        now = snapshot(path.parent)
+        assert {name for name in good if good[name] != now[name]} <= {"run.json"}
+        hashes = {name: file_hash(path.parent / name) for name in ("oof.npz", "test.npz")}
+        assert made.record["outputs"] == hashes
+    assert not desk.bring(seconds=5.0).made
+    desk.tiny.folds(seed=9, fresh=True)
+    assert desk.bring(seconds=5.0).said == "again: folds changed"
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -5.0])
+def test_impossible_seconds_are_refused_before_anything_else(desk, snapshot, seconds):
+    """Check one line, and that the import that is there stays, under FRESH=1 too."""
+    desk.bring()
+    before = snapshot(desk.tiny.run("a"))
+    with pytest.raises(PodiumError, match=f"SECONDS: .* got {seconds:g}"):
+        desk.bring(seconds=seconds, fresh=True)
+    assert snapshot(desk.tiny.run("a")) == before
+
+
+def test_seconds_that_nobody_said_are_not_known(desk):
+    """Check that 0 and nothing are the same unknown, in the record and in the member."""
+    assert desk.bring().record["seconds_known"] is False
+    assert not desk.bring(seconds=0.0).made
+    desk.edit("oof", lambda f: f[::-1].assign(cat=f["cat"] ** 1.0001)).bring("b", seconds=8.0)
+    desk.tiny.fake_run("c", seconds=3.0)
+    members = load_members(desk.tiny.data, desk.tiny.folds(), ["a", "b", "c"], mixed=True)
+    found = {member.name: (member.timed, member.seconds) for member in members}
+    assert found == {"a": (False, 0.0), "b": (True, 8.0), "c": (True, 3.0)}
+
+
+def test_a_killed_replacement_goes_on(desk):
+    """Check that a folder without run.json, with all that a decision left, is imported into, and
+    that any other file there is still refused."""
+    folder = desk.bring().folder
+    (folder / "run.json").unlink()
+    for name in ("answers.npz", "chain.json", "diagnostics.json", ".run.json.host.1.tmp"):
+        (folder / name).write_text("x")
+    assert desk.bring().made
+    assert sorted(path.name for path in folder.iterdir()) == ["oof.npz", "run.json", "test.npz"]
+    (folder / "run.json").unlink()
+    (folder / "notes.txt").write_text("x")
+    assert "no run, but holds notes.txt" in desk.refusal()
+
+
+def test_a_record_of_nothing_is_not_called_trained(desk):
+    """Check that `{}` in place of an import's record is refused for what it is, and stays."""
+    path = desk.bring().folder / "run.json"
+    path.write_text("{}")
+    with pytest.raises(PodiumError, match="neither what was imported nor what was trained"):
+        desk.bring(fresh=True)
+    assert path.read_text() == "{}"
+
+
+@pytest.mark.parametrize("name", ["compare", "Compare", "audit.json", "../x"])
+def test_names_of_other_things_are_refused(desk, name):
+    """Check that an import cannot take the place of what other commands write beside runs."""
+    with pytest.raises(PodiumError, match="^NAME: ") as refused:
+        desk.bring(name)
+    assert "\n" not in str(refused.value)
+    assert not (desk.tiny.run("a").parent / name).exists()
+
+
+@pytest.mark.parametrize("kind", ["id", "column", "cell", "given"])
+def test_endless_texts_are_cut(desk, kind):
+    """Check that 100,000 characters in any place give a short message with their beginning."""
+    endless = "x" * 100_000
+    if kind == "id":
+        desk.edit("oof", cell(1, "id", endless))
+    elif kind == "column":
+        desk.edit("oof", lambda f: f.rename(columns={"owl": endless}))
+    elif kind == "cell":
+        desk.edit("oof", cell(1, "owl", endless))
+    else:
+        folds = desk.tiny.folds()
+        desk.frames["folds"] = pd.DataFrame({"id": folds.ids, "fold": endless})
+    text = desk.refusal().replace(str(desk.tiny.root), "")
+    assert "'" + "x" * 40 + "'..." in text and "x" * 41 not in text and len(text) < 220
+
+
+@pytest.mark.parametrize("name", ["ids", "classes"])
+def test_objects_in_an_npz_are_told_how_to_be_text(desk, name):
+    """Check that text stored as Python objects or bytes is refused with what to write instead."""
+    desk.write()
+    frame = desk.frames["oof"]
+    arrays = {"ids": frame["id"].to_numpy(np.str_), "classes": np.array(CLASSES)}
+    arrays["probs"] = frame[CLASSES].to_numpy(np.float32)
+    for kind in (object, "S"):
+        np.savez(desk.tiny.root / "oof.npz", **arrays | {name: arrays[name].astype(kind)})
+        with pytest.raises(PodiumError, match=r"oof\.npz: .*ids\.astype\('U'\)"):
+            import_run(desk.tiny.data, desk.tiny.folds(), "oof.npz,test.csv", "a")
 
 
 def cell(row, column, value):
@@ -292,11 +403,46 @@ def test_other_folds_join_only_when_asked_for(desk, kind):
     record = desk.bring().record
     assert record["folds_hash"] is None and len(record["warnings"]) == 1
     usable, left = usable_runs(tiny.data, folds)
-    assert usable == [] and "MIXED_FOLDS=1" in left["a"]
-    with pytest.raises(PodiumError, match="MIXED_FOLDS=1"):
+    assert usable == [] and "make ensemble MIXED_FOLDS=1" in left["a"]
+    assert ("folds.csv and FRESH=1" in left["a"]) == (kind == "none")
+    with pytest.raises(PodiumError, match="MIXED_FOLDS=1") as refused:
         load_members(tiny.data, folds, ["a"])
+    assert "finish" not in str(refused.value) and len(str(refused.value)) < 160
+    last = report(tiny.data, desk.bring()).splitlines()[-1]
+    assert last.endswith("make ensemble COMP=tiny MIXED_FOLDS=1") and len(last) < 160
+    assert last.startswith("next: prove its folds: make import again with") == (kind == "none")
     assert usable_runs(tiny.data, folds, mixed=True)[0] == ["a"]
     assert load_members(tiny.data, folds, ["a"], mixed=True)[0].mixed
+
+
+def test_after_new_folds_an_import_is_to_be_imported_again(desk):
+    """Check the reason for new folds, for rows that only these validate, and for new labels."""
+    tiny, old = desk.tiny, desk.tiny.folds()
+    fold = [-1, *(np.arange(41) % 3)]
+    pd.DataFrame({"id": old.ids, "fold": fold}).to_csv(tiny.root / "g.csv", index=False)
+    install_given(tiny.data, "g.csv", fresh=True)
+    desk.edit("oof", lambda f: f.assign(fold=fold)[1:])
+    hashed = desk.bring().record["folds_hash"]
+    assert hashed == tiny.folds().hash
+    tiny.folds(fresh=True)
+    said = usable_runs(tiny.data, tiny.folds())[1]["a"]
+    assert f"imported on other folds ({hashed}, " in said and said.endswith("import it again")
+    said = usable_runs(tiny.data, tiny.folds(), mixed=True)[1]["a"]
+    assert "no prediction for 1 of 42 ids" in said and "make import it again" in said
+    tiny.edit("train", lambda f: f.assign(label=["dog", *f["label"][1:-1], "cat"]))
+    said = usable_runs(tiny.data, tiny.folds(), mixed=True)[1]["a"]
+    assert said == "imported for other labels or ids: import it again"
+
+
+def test_a_damaged_import_says_how_it_is_mended(desk):
+    """Check that reading it asks for another import, not for training, and that this helps."""
+    path = desk.bring().folder / "oof.npz"
+    path.write_bytes(path.read_bytes()[:-99])
+    for _ in range(2):
+        with pytest.raises(PodiumError, match=r"oof\.npz: .*; make import it again$"):
+            load_members(desk.tiny.data, desk.tiny.folds(), ["a"], mixed=True)
+    desk.bring()
+    assert load_members(desk.tiny.data, desk.tiny.folds(), ["a"], mixed=True)
 
 
 def test_partitions_are_compared_up_to_names(make_tiny):

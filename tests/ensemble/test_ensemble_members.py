@@ -157,6 +157,14 @@ def test_an_unknown_run_names_the_nearest(make_tiny):
     assert "there are: densenet-baseline" in refusal(tiny, "zzz")
 
 
+def test_case_alone_is_the_nearest(make_tiny):
+    """Check that a name that differs in case alone is the one that is meant."""
+    tiny = make_tiny()
+    for name in ("m0", "m00", "n1"):
+        tiny.fake_run(name)
+    assert "is not a run (did you mean m0?)" in refusal(tiny, "M0")
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", '{"competition": "other"}', "{"])
 def test_a_foreign_record_is_refused(make_tiny, content):
     """Check that a run.json of another competition, or of nothing, names the file."""
@@ -164,6 +172,33 @@ def test_a_foreign_record_is_refused(make_tiny, content):
     path = tiny.fake_run("a") / "run.json"
     path.write_text(content)
     assert str(path) in refusal(tiny, "a")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"competition": "other"}', "{", ""])
+def test_a_broken_record_stops_nobody_else(make_tiny, content):
+    """Check that one of a run or of an ensemble that nobody asked for is left out, with its file
+    and a remedy of its kind."""
+    tiny = make_tiny()
+    for name in ("good", "odd", "ensemble-x"):
+        tiny.fake_run(name)
+    (tiny.run("odd") / "run.json").write_text(content)
+    (tiny.run("ensemble-x") / "run.json").unlink()
+    (tiny.run("ensemble-x") / "ensemble.json").write_text(content)
+    usable, left = usable_runs(tiny.data, tiny.folds())
+    assert usable == ["good"] and sorted(left) == ["ensemble-x", "odd"]
+    assert "odd/run.json" in left["odd"] and "delete its folder" in left["odd"]
+    assert "ensemble-x/ensemble.json" in left["ensemble-x"]
+    assert "make ensemble NAME=ensemble-x again" in left["ensemble-x"]
+    assert "delete" not in left["ensemble-x"] and "train" not in left["ensemble-x"]
+
+
+def test_only_what_can_be_finished_is_to_be_finished(make_tiny):
+    """Check that a run that lacks folds is told so, and one of a smoke run is not."""
+    tiny = make_tiny()
+    tiny.fake_run("part", complete=False, folds={"0": {}})
+    tiny.fake_run("smoke", limited=True)
+    assert refusal(tiny, "part").endswith("leave it out, or finish it")
+    assert refusal(tiny, "smoke").endswith("leave it out")
 
 
 def test_a_collapsed_run_joins_only_when_named(make_tiny):

@@ -119,6 +119,13 @@ def test_a_fault_of_the_table_is_refused(tiny, kind):
         install_given(tiny.data, "nowhere.csv")
 
 
+@pytest.mark.parametrize("column", ["id", "fold"])
+def test_endless_cells_are_cut(tiny, column):
+    """Check that a cell of 100,000 characters is shown by its first 40."""
+    text = refusal(tiny, cell(3, column, "x" * 100_000)(table(tiny)))
+    assert "'" + "x" * 40 + "'..." in text and "x" * 41 not in text
+
+
 def test_rows_may_be_trained_on_only_or_kept_apart(tiny):
     """Check that -1 and -2 are kept, in folds that several validate, and loaded again."""
     fold = [-1, -1, -2, *(np.arange(ROWS - 3) % 2)]

@@ -122,7 +122,7 @@ class AnyGains(Gains):
 
 
 class RankGains(AnyGains):
-    """AUC and average precision, of rows that stand as often as they weigh: sorted in no time."""
+    """AUC and average precision, of rows that stand as often as they weigh, by `ranking_score`."""
 
     def __init__(self, library: Library, weights: np.ndarray) -> None:
         rows = np.repeat(np.arange(len(weights)), weights)

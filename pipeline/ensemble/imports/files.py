@@ -69,8 +69,8 @@ def _check_classes(path: Path, found: Sequence[str], classes: tuple[str, ...]) -
         hint = nearest(odd[0][:200], missing or classes)
         shown = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
         raise PodiumError(
-            f"{path}: column {shown_id(odd[0])} is no class of the competition{hint}; rename it, or take "
-            f"it out; the classes are {shown}"
+            f"{path}: column {shown_id(odd[0])} is no class of the competition{hint}; "
+            f"rename it, or take it out; the classes are {shown}"
         )
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -145,8 +145,8 @@ def _refuse_odd_cell(path: Path, delimiter: str, named: Sequence[str]) -> None:
             for at, name in places:
                 if not _is_number(line[at]):
                     raise PodiumError(
-                        f"{path}: row {row}, column {name!r} is {shown_id(line[at])}, not a number; give "
-                        "every row a probability per class"
+                        f"{path}: row {row}, column {name!r} is {shown_id(line[at])}, not a "
+                        "number; give every row a probability per class"
                     )
 
 

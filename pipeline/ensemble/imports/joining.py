@@ -58,8 +58,8 @@ class Joiner:
         known = set(self.data.train.ids.tolist())
         if at.keys() <= known and not any(name in at for name in wanted.tolist()):
             raise PodiumError(
-                f"{given.path}: its ids are those of training rows, first {shown_id(given.ids[0])}; "
-                "is it the file out of fold? DATA=oof.csv,test.csv"
+                f"{given.path}: its ids are those of training rows, first "
+                f"{shown_id(given.ids[0])}; is it the file out of fold? DATA=oof.csv,test.csv"
             )
         self._refuse_foreign(given, wanted, "test")
         return self._part(given, at, wanted, "test rows")
@@ -68,8 +68,8 @@ class Joiner:
         test, prefix = set(self.data.test.ids.tolist()), self.data.competition.test_prefix
         if any(name in test or prefix + name in test for name in given.ids.tolist()):
             raise PodiumError(
-                f"{given.path}: its ids are test ids, first {shown_id(given.ids[0])}: the files are "
-                "swapped; DATA=oof.csv,test.csv names the one of training rows first"
+                f"{given.path}: its ids are test ids, first {shown_id(given.ids[0])}: the files "
+                "are swapped; DATA=oof.csv,test.csv names the one of training rows first"
             )
 
     def _refuse_foreign(self, given: Given, known: np.ndarray, table: str) -> None:

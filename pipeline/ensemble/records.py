@@ -1,0 +1,46 @@
+"""The records of runs and ensembles, found by the name of their folders."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.files import read_object
+from pipeline.competition import CompetitionData
+from pipeline.errors import PodiumError, nearest
+
+
+def record_path(folder: Path) -> Path:
+    """Return the record of a run or of an ensemble."""
+    ensemble = folder / "ensemble.json"
+    return ensemble if ensemble.exists() else folder / "run.json"
+
+
+def list_runs(data: CompetitionData) -> list[str]:
+    """Return the names of all runs and ensembles of a competition, sorted."""
+    folder = data.project.runs(data.competition.name)
+    if not folder.exists():
+        return []
+    found = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path.name for path in found if record_path(path).exists())
+
+
+def read_record(data: CompetitionData, name: str, variable: str = "RUNS") -> dict[str, Any]:
+    """Return the record of run or ensemble `name`, as `variable` asked for; refuse any other."""
+    folder = data.project.run(data.competition.name, name)
+    path = record_path(folder)
+    if not path.exists():
+        hint = _nearest_run(name, list_runs(data))
+        raise PodiumError(f"{variable}: {data.project.shown(folder)} is not a run{hint}")
+    remedy = "delete its folder, then train or import it again"
+    if path.name == "ensemble.json":
+        remedy = f"make ensemble NAME={name} again"
+    record = read_object(path, ("competition", "folds_hash", "data_hash"), remedy)
+    if record["competition"] != data.competition.name:
+        raise PodiumError(f"{path}: not a record of a {data.competition.name} run; {remedy}")
+    return record
+
+
+def _nearest_run(name: str, known: list[str]) -> str:
+    """Return the hint at a run that is spelt almost so; case alone is the nearest of all."""
+    alike = [run for run in known if run.casefold() == name.casefold()]
+    there = f"; there are: {', '.join(known[:20]) or 'none yet, make train'}"
+    return f" (did you mean {alike[0]}?)" if alike else nearest(name, known) or there
