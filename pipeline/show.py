@@ -9,7 +9,7 @@ from tqdm import tqdm
 from pipeline.artifacts.columns import shortened, table
 
 WIDE = 120  # characters of a terminal that the leaderboard should fit
-NARROWEST = 16  # of its last column
+NARROWEST = 11  # of its last column
 
 
 def say(sentence: str) -> None:
@@ -17,8 +17,9 @@ def say(sentence: str) -> None:
     tqdm.write(sentence)
 
 
-def parts(found: Sequence[str | tuple[Sequence[str], Sequence[Sequence[str]]]]) -> str:
-    """Sentences and tables (headers, rows), one below the other; an empty line around a table."""
+def parts(found: Sequence[str | tuple[Any, ...]]) -> str:
+    """Sentences and tables (headers, rows, and maybe how wide a cell may be), one below the other;
+    an empty line around a table."""
     blocks = [one if isinstance(one, str) else f"\n{table(*one)}\n" for one in found]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(blocks))
 

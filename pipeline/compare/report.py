@@ -8,7 +8,8 @@ from pipeline.compare.compare import Comparison
 from pipeline.compare.pictures import KINDS
 from pipeline.compare.verdict import MOST, signed
 
-Part = str | tuple[list[str], list[list[str]]]  # a sentence, or a table: headers and rows
+Table = tuple[list[str], list[list[str]]]
+Part = str | Table | tuple[list[str], list[list[str]], None]  # None: no cell is cut
 IDS = 3  # of a kind, or fewer where they are long
 WIDEST_ID, WIDEST_IDS = 36, 76  # a UUID, and two of them
 
@@ -110,7 +111,7 @@ def _pictures(record: dict[str, Any]) -> Part:
     for kind in (*KINDS, "both right"):
         counts = [f"{of[kind]:,}" for of in (found, labels) if of]
         lines.append([kind, *counts, _ids(found["first"].get(kind, []))])
-    return headers, lines
+    return headers, lines, None  # ids are cut one by one
 
 
 def _ids(ids: Sequence[str]) -> str:

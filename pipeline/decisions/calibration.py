@@ -14,6 +14,7 @@ from pipeline.decisions.scaling import (
     HIGH,
     LOW,
     best_scale,
+    doubt,
     platt,
     row_blocks,
     scale_slopes,
@@ -120,6 +121,8 @@ def fit_calibration(
 ) -> Calibration:
     """Return the calibration of that kind with the lowest log loss on some rows.
 
+    The temperature is fitted as if one more row were there, of which nothing is known (`doubt`).
+
     Parameters
     ----------
     kind : str
@@ -177,7 +180,7 @@ def _shared_scale(values: np.ndarray, y: np.ndarray, task: str, rows: np.ndarray
         first, second = np.zeros(1), np.zeros(1)
         for here in row_blocks(*values.shape):
             block = values[None, here].astype(np.float64)
-            parts = scale_slopes(block, y[here], scale, task, rows[here])
+            parts = scale_slopes(block, y[here], scale, task, rows[here], doubt(rows.sum()))
             first, second = first + parts[0], second + parts[1]
         return first, second
 

@@ -54,24 +54,44 @@ def best_scale(slopes: Slopes, start: np.ndarray) -> np.ndarray:
     return scale
 
 
+def doubt(rows: float) -> float:
+    """Return the share of each label that a scale fitted on some rows gives to all classes alike.
+
+    As much as one row of which nothing is known: without it, rows that are all right have no best
+    temperature but 0, and the first mistake on other rows would cost everything.
+
+    References
+    ----------
+    Platt, Probabilistic outputs for support vector machines, 1999, section 2.2: the same remedy.
+    """
+    return 1 / (rows + 1)
+
+
 def scale_slopes(
-    values: np.ndarray, y: np.ndarray, scale: np.ndarray, task: str, rows: np.ndarray | None
+    values: np.ndarray,
+    y: np.ndarray,
+    scale: np.ndarray,
+    task: str,
+    rows: np.ndarray | None,
+    doubted: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return derivatives (k,) of the summed log loss of values (k, b, c) times scales (k,).
 
-    `y` are the labels of the b rows and `rows` (b,) their weights, 1 if None.
+    `y` are the labels of the b rows, of which a share is `doubted`, and `rows` (b,) their weights,
+    1 if None.
     """
     scaled = values * scale[:, None, None]
     if task == "multilabel":
         chance = 0.5 + 0.5 * np.tanh(0.5 * scaled)
         spread = chance * (1 - chance)
-        chance -= y
+        chance -= (1 - doubted) * y + doubted / 2
         first = np.einsum("kbc,kbc->kb", chance, values)
         second = np.einsum("kbc,kbc,kbc->kb", spread, values, values)
     else:
         chance = softmax(scaled)
         mean = np.einsum("kbc,kbc->kb", chance, values)
-        first = mean - values[:, np.arange(len(y)), y]
+        first = mean - (1 - doubted) * values[:, np.arange(len(y)), y]
+        first -= doubted * values.mean(2)
         values = values - mean[:, :, None]
         second = np.einsum("kbc,kbc,kbc->kb", chance, values, values)
     if rows is None:

@@ -71,6 +71,16 @@ def test_members_that_differ():
     assert "-c" in map(str, back)
 
 
+def test_members_of_a_stacking_have_no_weights():
+    """Check that who came and went is told, and no weight, nor where a record holds none."""
+    stacked = decided(blend="stacking", a=0.125, b=0.125)
+    found = changes({}, {}, (decided(a=0.9, c=0.1), stacked))
+    assert found[:2] == [Change("b", "", "in"), Change("c", "0.100", "")]
+    assert [change.key for change in found[2:]] == ["blend"]
+    stacked["members"] = [line | {"weight": None} for line in stacked["members"]]
+    assert changes({}, {}, (decided(a=0.9, c=0.1), stacked)) == found
+
+
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_pictures(task, tmp_path):
     """Check counts against a loop, McNemar against its sum, and the rows of the table."""

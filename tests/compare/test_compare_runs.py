@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from pipeline.artifacts.columns import shortened
 from pipeline.artifacts.files import file_hash
 from pipeline.compare import changed, compare, report_parts
 from pipeline.compare.pictures import KINDS
+from pipeline.compare.report import _ids
 from pipeline.ensemble.answers import ANSWERS, load_answers, save_answers
 from pipeline.ensemble.build import Decided, build_ensemble, open_decided
 from pipeline.errors import PodiumError
@@ -112,16 +114,17 @@ def test_what_is_printed(pair, decide):
     decide(pair, "c", shifted(pair, *range(1, 40)), recipe=recipe(64))
     printed = " ".join(parts(report_parts(judged(pair, "a", "b", "c"))).split())
     for words in (
-        "b: keep: it is better than a",
-        "c: noise: to tell a difference of this size takes about",
+        "b: keep, since it is better than a by more than luck",
+        "c: noise; it would take about",
         "image.size 64 96",
         "model.arch lenet resnet18",
         "confused a b",
-        "fixed 35 000, 001, 002, 003, 004",
-        "by 5,000 resamples and 5,000 swaps of 120 rows",
+        "fixed 35 000, 001, 002",
+        "b: by 5,000 resamples and 5,000 swaps of 120 rows",
+        "c: by 5,000 resamples and 1 swap of 120 rows",
         "each of the 2 verdicts stands for itself",
         "changed: nothing that is recorded",
-        "written: experiments/runs/tiny/compare/a--c.csv",
+        "written: experiments/runs/tiny/compare/a--c.csv experiments/runs/tiny/compare/a--c.json",
     ):
         assert words in printed, words
 
@@ -133,7 +136,27 @@ def test_the_same_answers_are_noise(pair, decide):
     gain = made.record["gain"]
     assert (gain["difference"], gain["se"], gain["p"]) == (0, 0, 1)
     assert made.verdict == "noise" and gain["rows_needed"] is None
-    assert "it answers every row as a does" in parts(report_parts([made]))
+    said = parts(report_parts([made]))
+    assert "copy: noise, since it answers every row as a does" in said
+    assert "5,000 resamples of 120 rows, of which no swap changes a score" in said
+    assert "+0.0000 ± 0.0000  +0.0000 to +0.0000" in said and "-0.0000" not in said
+
+
+def test_long_ids_keep_the_table_narrow(make_tiny, decide):
+    """Check that of ids as long as UUIDs two are shown, sorted, and of longer ones both ends."""
+    tiny = make_tiny(rows=60)
+    ids = [f"{59 - i:08d}-0000-4000-8000-000000000000" for i in range(60)]
+    tiny.edit("train", lambda table: table.assign(id=ids))
+    decide(tiny, "a", shifted(tiny, *range(20)))
+    decide(tiny, "b", tiny.data.labels)
+    (made,) = judged(tiny, "a", "b")
+    first = sorted(ids[:20])[:5]
+    assert made.record["pictures"]["first"]["fixed"] == first
+    lines = parts(report_parts([made])).splitlines()
+    shown = next(line for line in lines if line.startswith("fixed"))
+    assert shown.split()[2:] == [f"{first[0]},", first[1]] and max(map(len, lines)) <= 110
+    long = [f"{i}/" + "x" * 200 + f"/{i}.jpg" for i in range(3)]
+    assert shortened(long[0], 36).endswith("/0.jpg") and len(_ids(long)) <= 76
 
 
 def test_members(pair, decide):
@@ -185,7 +208,9 @@ def test_groups_are_what_is_drawn(make_tiny, decide):
     (made,) = judged(tiny, "a", "b")
     assert made.record["groups"] == 4 and made.record["gain"]["p"] == 1 / 8
     assert made.verdict == "noise"
-    assert "swaps of 4 groups of rows" in parts(report_parts([made]))
+    assert made.record["gain"]["n_swaps"] == 8
+    said = parts(report_parts([made]))
+    assert "by 5,000 resamples and all 8 swaps of 4 groups of rows" in said
 
 
 def test_from_the_command_line(make_tiny, podium):
@@ -198,10 +223,10 @@ def test_from_the_command_line(make_tiny, podium):
         submit(tiny.data, tiny.folds(), name)
     done = podium(tiny.root, "compare", "--comp", "tiny", "--runs", "a b ensemble-both")
     assert done.status == 0, done.err
-    assert "b: keep: it is better than a" in done.out and "ensemble-both" in done.out
+    assert "b: keep, since it is better than a" in done.out and "ensemble-both" in done.out
     assert "noted in the ledger, number 002" in done.out
     for name in ("b", "ensemble-both"):
-        path = tiny.run("compare") / f"a--{name}.json"
+        path = tiny.project.comparisons("tiny") / f"a--{name}.json"
         scores = json.loads(path.read_text())["after"]
         assert scores["honest"] == open_decided(tiny.data, tiny.folds(), name).record["honest"]
     entry = rows(tiny.project, "tiny")[1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.compare import verdict
-from pipeline.compare.verdict import Verdict, draws, judge, rows_needed
+from pipeline.compare.verdict import Verdict, draws, judge, rows_needed, signed
 from pipeline.metrics import Gain, custom_metric, get_metric, paired_interval
 
 ACCURACY = get_metric("accuracy", "multiclass")
@@ -62,6 +62,15 @@ def test_interval_and_p_value_have_to_agree():
         (Gain(-0.02, 0.005, -0.03, -0.01, 9), 0.05, "noise"),
     ):
         assert Verdict(gain, p, 9, None).word == word
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-0.00004, "+0.0000"), (-0.0, "+0.0000"), (-0.00006, "-0.0001"), (1, "+1.0000")],
+)
+def test_what_rounds_to_nothing_is_not_negative(value, text):
+    """Check the sign of small differences."""
+    assert signed(value) == text
 
 
 def test_rows_needed():

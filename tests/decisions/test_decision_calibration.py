@@ -45,17 +45,35 @@ def test_a_known_temperature_is_found(task, scale):
     assert loss_of(task, y, fitted.apply(probs)) <= loss_of(task, y, probs)
 
 
+def doubted_loss(task, y, probs):
+    """Return the log loss with one more row of which nothing is known."""
+    p, rows = np.clip(probs.astype(np.float64), 1e-15, 1 - 1e-15), len(y)
+    unknown = -np.log(p).mean() if task == "multiclass" else -np.log(p * (1 - p)).mean() / 2
+    return (rows * loss_of(task, y, probs) + unknown) / (rows + 1)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_temperature_is_the_minimum(task):
-    """Check that no temperature of a fine grid has a lower log loss on the metric."""
+    """Check that no temperature of a fine grid has a lower log loss, one unknown row included."""
     for seed in range(4):
         y, probs = drawn(task, seed, n=60, scale=3.0)
         fitted = fit_calibration("temperature", task, y, probs)
         lowest = min(
-            loss_of(task, y, Calibration("temperature", task, (s,)).apply(probs))
+            doubted_loss(task, y, Calibration("temperature", task, (s,)).apply(probs))
             for s in np.geomspace(0.05, 20, 120)
         )
-        assert loss_of(task, y, fitted.apply(probs)) <= lowest + 1e-7
+        assert doubted_loss(task, y, fitted.apply(probs)) <= lowest + 1e-7
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rows_that_are_all_right_are_not_made_certain(task):
+    """Check that a temperature fitted on few faultless rows leaves room for the first mistake."""
+    y, _ = drawn(task, 0, n=45)
+    truth = y if task == "multilabel" else np.eye(4)[y]
+    for kind in ("temperature", "per-class"):
+        fitted = fit_calibration(kind, task, y, 0.4 + 0.2 * truth)
+        sure = np.where(truth == 1, fitted.apply(0.4 + 0.2 * truth), 0).max()
+        assert 0.9 < sure < 0.999
 
 
 def penalty(scale, shift, shared):

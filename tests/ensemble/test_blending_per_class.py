@@ -119,16 +119,20 @@ def test_narrow_blocks_are_joined(task, monkeypatch):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_temperatures_are_the_lowest_losses(task):
-    """Check each member's temperature against scipy's search on the metric itself."""
+    """Check each member's temperature against scipy's search on the metric, and one row unknown."""
     metric = get_metric("log_loss", task)
     y, probs = specialists(task, 3, members=4)
+
+    def doubted(answer: np.ndarray) -> float:
+        p = np.clip(answer.astype(np.float64), 1e-15, 1 - 1e-15)
+        unknown = -np.log(p).mean() if task == "multiclass" else -np.log(p * (1 - p)).mean() / 2
+        return len(y) * metric.score(y, p) + unknown
+
     loud = np.stack([tempered(p, t, task) for p, t in zip(probs, (0.3, 1, 2, 4), strict=True)])
     found = member_temperatures(y, Stack.of(loud), task)
     for member, temperature in zip(loud, found, strict=True):
         best = minimize_scalar(
-            lambda log, member=member: metric.score(
-                y, tempered(member, np.exp(log), task).astype(np.float64)
-            ),
+            lambda log, member=member: doubted(tempered(member, np.exp(log), task)),
             bounds=(np.log(0.05), np.log(20)),
             method="bounded",
             options={"xatol": 1e-7},
@@ -141,17 +145,16 @@ def test_temperatures_are_the_lowest_losses(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_temperatures_of_answers_that_are_certain(task):
-    """Check the ends: always right, always wrong, and rows that say nothing.
-
-    Where all is right the loss is 0 to the last digit somewhat before the end is reached.
-    """
+    """Check the ends: always wrong, rows that say nothing, and always right, which is made surer
+    but not certain."""
     y, _ = specialists(task, 4, n=200)
     right = truth_of(task, y, 5).astype(np.float32)
     wrong = np.roll(right, 1, axis=1) if task == "multiclass" else 1 - right
     flat = np.full_like(right, 0.2 if task == "multiclass" else 0.5)
     found = member_temperatures(y, Stack.of([0.8 * right + 0.1, wrong, flat]), task)
-    assert 0.05 <= found[0] < 0.06
-    assert found[1:] == pytest.approx([20, 1])
+    assert found[1:] == pytest.approx([20, 1], rel=1e-3)
+    sure = tempered(0.8 * right + 0.1, found[0], task)[right == 1]
+    assert sure.min() > 0.99 and sure.max() < 0.9999
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -166,7 +169,7 @@ def test_temperatures_with_a_first_guess_and_row_weights(task, monkeypatch):
     at = np.repeat(np.arange(len(y)), rows)
     weighted = member_temperatures(y, Stack.of(probs), task, rows.astype(float))
     repeated = member_temperatures(y[at], Stack.of(probs[:, at]), task)
-    assert weighted == pytest.approx(repeated, rel=1e-6)
+    assert weighted == pytest.approx(repeated, rel=0.01)  # one row unknown of more, or of fewer
 
 
 def test_tempered_is_what_it_says():

@@ -113,7 +113,7 @@ def test_the_record_of_an_ensemble(make_tiny):
     tiny = make_tiny()
     for name in ("a", "b"):
         tiny.fake_run(name, skill=2, seconds=4.0)
-    made = build(tiny)
+    made = build(tiny, menu=replace(FEW, calibrations=("none",)))
     record = json.loads((made.folder / "ensemble.json").read_text())
     assert [member["name"] for member in record["members"]] == ["a", "b"]
     assert sum(member["weight"] for member in record["members"]) == pytest.approx(1)

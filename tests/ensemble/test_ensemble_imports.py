@@ -217,7 +217,7 @@ def test_a_record_of_nothing_is_not_called_trained(desk):
 @pytest.mark.parametrize("name", ["compare", "Compare", "audit.json", "../x"])
 def test_names_of_other_things_are_refused(desk, name):
     """Check that an import cannot take the place of what other commands write beside runs."""
-    with pytest.raises(PodiumError, match="^NAME: ") as refused:
+    with pytest.raises(PodiumError, match=r"^NAME: ") as refused:
         desk.bring(name)
     assert "\n" not in str(refused.value)
     assert not (desk.tiny.run("a").parent / name).exists()

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from pipeline.errors import PodiumError
 from pipeline.metrics import bootstrap, custom_metric, get_metric, metric_names, permutation
-from pipeline.metrics.permutation import paired_permutation
+from pipeline.metrics.permutation import Permutation, paired_permutation, permutation_test
 
 
 def enumerated(metric, y, a, b, groups) -> float:
@@ -76,6 +76,21 @@ def test_accuracy_row_by_row_is_the_sign_test(fixed, broken):
     got = paired_permutation(metric, y, a, b, n_permutations=20000)
     exact = fixed + broken <= permutation.EXACT
     assert got == pytest.approx(expected, abs=1e-12 if exact else 0.015)
+
+
+def test_the_number_of_swaps():
+    """Check that it is half of 2^g where all swaps of g groups that differ are tried, else what was
+    asked for, and none where nothing differs."""
+    y = np.zeros(60, np.int64)
+    a = y.copy()
+    metric = get_metric("accuracy", "multiclass")
+    assert permutation_test(metric, y, a, y) == Permutation(1.0, 0, True)
+    a[:4] = 1
+    assert permutation_test(metric, y, a, y) == Permutation(1 / 8, 8, True)
+    a[:30] = 1
+    found = permutation_test(metric, y, a, y, n_permutations=70)
+    assert (found.n_swaps, found.exact) == (70, False)
+    assert found.p == paired_permutation(metric, y, a, y, n_permutations=70)
 
 
 def test_groups_are_swapped_whole():

@@ -2,17 +2,20 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from pipeline.artifacts.files import write_json
+from pipeline.artifacts.predictions import Predictions
 from pipeline.competition import load_data
 from pipeline.ensemble.build import build_ensemble
 from pipeline.ensemble.choice import Menu
 from pipeline.errors import PodiumError
 from pipeline.submission import set_score
-from pipeline.submission.standings import newest_ensemble, standings, submit
+from pipeline.submission.floor import majority
+from pipeline.submission.standings import cost_per_point, newest_ensemble, standings, submit
 
 
 @pytest.fixture
@@ -95,3 +98,97 @@ def test_the_score_of_an_earlier_ensemble_is_not_that_of_a_later_one(ranked):
     ranked.fake_run("c", skill=1.5)
     build_ensemble(ranked.data, folds, None)
     assert {s.name: s.entry for s in standings(ranked.data, folds)[0]}["ensemble-all"] is None
+
+
+@pytest.fixture
+def mixed(ranked):
+    """The same with a newer ensemble that holds a run of other folds."""
+    folds, folder = ranked.folds(), ranked.fake_run("foreign", skill=4.0)
+    for path in folder.glob("*.npz"):
+        stored = Predictions.load(path)
+        replace(stored, meta=stored.meta | {"folds_hash": "0" * 16}).save(path)
+    record = json.loads((folder / "run.json").read_text())
+    write_json(folder / "run.json", record | {"folds_hash": "0" * 16})
+    menu = Menu(("mean",))
+    build_ensemble(ranked.data, folds, ["a", "foreign"], "odd", mixed=True, menu=menu)
+    edit(ranked, "ensemble-odd", created="2999-01-01T00:00:00+00:00")
+    return ranked
+
+
+def edit(tiny, name: str, **keys) -> None:
+    path = tiny.run(name) / "ensemble.json"
+    write_json(path, json.loads(path.read_text()) | keys)
+
+
+def test_an_ensemble_of_mixed_folds_stands_last(mixed, podium):
+    """Check that it has no honest score, costs nothing sensible, and is shown all the same."""
+    rows, left = standings(mixed.data, mixed.folds())
+    assert rows[-1].name == "ensemble-odd" and rows[-1].honest is None and list(left) == ["foreign"]
+    assert "ensemble-odd" not in cost_per_point(rows, 1)
+    done = podium(mixed.root, "leaderboard", "--comp", "tiny")
+    line = next(line for line in done.out.splitlines() if line.startswith("ensemble-odd"))
+    assert done.status == 0 and "n/a (mixed folds)" in line and "mean, argmax" in line
+
+
+def test_an_ensemble_of_mixed_folds_is_not_submitted_unasked(mixed):
+    """Check that the newest with an honest score is, that this is said, and that the mixed one is
+    refused where there is no other; by name it is taken, without an honest score in the ledger."""
+    folds = mixed.folds()
+    decided = submit(mixed.data, folds)[0]
+    assert decided.name == newest_ensemble(mixed.data) == "ensemble-all"
+    assert "left out: ensemble-odd: its folds are mixed" in decided.record["warnings"][-1]
+    number = submit(mixed.data, folds, "ensemble-odd")[1].number
+    found = {s.name: s.entry for s in standings(mixed.data, folds)[0]}["ensemble-odd"]
+    assert (found.number, found.cv_honest, found.cv_se) == (number, "", "") and found.cv_in_sample
+    edit(mixed, "ensemble-odd", in_sample=0.123)
+    assert {s.name: s.entry for s in standings(mixed.data, folds)[0]}["ensemble-odd"] is None
+    shutil.rmtree(mixed.run("ensemble-all"))
+    with pytest.raises(PodiumError, match=r"^FROM: no ensemble of tiny can be taken unasked: ens"):
+        submit(mixed.data, folds)
+
+
+@pytest.mark.parametrize("broken", ["ensemble", "created", "run"])
+def test_a_broken_record_does_not_stop_the_submission(ranked, broken):
+    """Check that the newest ensemble that can be read is taken, and the other is named."""
+    folds = ranked.folds()
+    build_ensemble(ranked.data, folds, ["a"], "newer", menu=Menu(("mean",)))
+    if broken == "created":
+        edit(ranked, "ensemble-newer", created=7)
+    elif broken == "ensemble":
+        (ranked.run("ensemble-newer") / "ensemble.json").write_text("{")
+    else:
+        shutil.rmtree(ranked.run("ensemble-newer"))
+        (ranked.fake_run("c") / "run.json").write_text("{")
+    decided = submit(ranked.data, folds)[0]
+    said = [w for w in decided.record["warnings"] if w.startswith("left out: ensemble-newer: ")]
+    assert decided.name == "ensemble-all" and len(said) == (broken != "run")
+
+
+def test_a_folder_in_the_way_of_a_decision(ranked):
+    """Check that it leaves one run out, in one line that names it."""
+    path = ranked.run("a") / "chain.json"
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    names, left = shown(ranked)
+    assert names == {"b", "ensemble-all"}
+    assert left == {"a": f"{path}: is a folder where a file should be; delete it"}
+
+
+def test_seconds_that_are_not_known(ranked):
+    """Check that a run of 0 seconds, and an ensemble with such a member, have no cost."""
+    ranked.fake_run("c", skill=3.0, seconds=0.0)
+    build_ensemble(ranked.data, ranked.folds(), ["a", "c"], "part", menu=Menu(("mean",)))
+    rows = [*standings(ranked.data, ranked.folds())[0], majority(ranked.data, ranked.folds())]
+    unknown = {row.name for row in rows if row.seconds is None}
+    assert unknown == {"c", "ensemble-part", "(majority answer)"}
+    assert not unknown & cost_per_point(rows, 1).keys()
+    assert cost_per_point(rows, 1) == cost_per_point(rows[:-1], 1)
+
+
+def test_decisions_are_told(ranked):
+    """Check that an ensemble's blend and rule are, and of a run the rule alone."""
+    found = {s.name: s.decision for s in standings(ranked.data, ranked.folds())[0]}
+    record = json.loads((ranked.run("ensemble-all") / "ensemble.json").read_text())
+    assert found["ensemble-all"] == f"{record['blend']}, {record['rule']['kind']}"
+    chain = json.loads((ranked.run("a") / "chain.json").read_text())
+    assert found["a"] == chain["rule"]["kind"]

@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.artifacts.predictions import log_values, probabilities
 from pipeline.decisions.calibration import mean_one, some_rows
-from pipeline.decisions.scaling import HIGH, LOW, best_scale, scale_slopes
+from pipeline.decisions.scaling import HIGH, LOW, best_scale, doubt, scale_slopes
 from pipeline.ensemble.stack import Stack
 from pipeline.errors import PodiumError
 from pipeline.metrics.checks import check_labels, check_rows
@@ -15,7 +15,8 @@ SAMPLE = 10_000  # rows that a first guess is fitted on, where there are many mo
 def member_temperatures(
     y: np.ndarray, stack: Stack, task: str, row_weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return for each member the temperature at which its log loss is lowest.
+    """Return for each member the temperature at which its log loss is lowest, with one more row of
+    which nothing is known (`doubt`).
 
     Parameters
     ----------
@@ -52,11 +53,15 @@ def member_temperatures(
         weights = None if row_weights is None else row_weights[some]
         start = 1 / member_temperatures(y[some], stack.take(some), task, weights)
 
+    total = rows if row_weights is None else float(row_weights.sum())
+
     def slopes(scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first, second = np.zeros(members), np.zeros(members)
         for here, block in stack.blocks():
             weights = None if row_weights is None else row_weights[here]
-            parts = scale_slopes(log_values(block, task), y[here], scale, task, weights)
+            parts = scale_slopes(
+                log_values(block, task), y[here], scale, task, weights, doubt(total)
+            )
             first, second = first + parts[0], second + parts[1]
         return first, second
 
