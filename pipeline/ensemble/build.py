@@ -81,8 +81,8 @@ def build_ensemble(
     """Blend `runs` (all finished ones if None), decide, and write `ensemble-NAME`.
 
     `mixed` lets runs of other folds, and imports without any, join; there is no honest score then.
-    `menu` are the blends and rules to choose from. Nothing is computed
-    again where the same members made the ensemble that is there.
+    `menu` are the blends and rules to choose from. Nothing is computed again where the same members
+    made the ensemble that is there.
     """
     names, left = (list(dict.fromkeys(runs)), {}) if runs else usable_runs(data, folds, mixed)
     if not names:
@@ -95,6 +95,7 @@ def build_ensemble(
     label = name or (json_hash(sorted(names), 6) if runs else "all")
     label = label if label.startswith("ensemble-") else f"ensemble-{label}"
     folder = data.project.run(data.competition.name, checked_name(label, "NAME"))
+    left.pop(label, None)  # a broken record of what is being made
     if (folder / "run.json").exists():
         raise PodiumError(f"NAME: {folder.name} is a run; choose another NAME= for the ensemble")
     for run in names:

@@ -190,6 +190,7 @@ def _found(inputs: Inputs, fitted: Fitted, table: list[dict[str, Any]]) -> dict[
         "candidates": fitted.choice.table,
         "coverage": _coverage(inputs.metric, fitted),
         "seconds": round(sum(m.seconds for m in members), 1),
+        "seconds_known": all(m.timed for m in members),
         "rates": rates,
         "warnings": [w for m in members for w in m.warnings] + rate_warnings(rates),
     }

@@ -114,7 +114,11 @@ CASES = {
     "NAME is a path": (nothing, (*TRAIN, "--name", "../x"), ["NAME", "not a usable name"]),
     "EXECUTOR": (nothing, (*TRAIN, "--executor", "x"), ["EXECUTOR", "'x'", "local"]),
     "broken run.json, train": (with_a_broken_record, TRAIN, ["run.json", "JSON", "FRESH=1"]),
-    "broken run.json, ensemble": (with_a_broken_record, ("ensemble",), ["run.json", "JSON"]),
+    "broken run.json, ensemble": (
+        with_nothing_but_a_broken_record,
+        ("ensemble",),
+        ["run.json", "JSON"],
+    ),
     "broken run.json, leaderboard": (
         with_nothing_but_a_broken_record,
         ("leaderboard",),
