@@ -6,7 +6,7 @@ which keeps the winner's curse small, and `honest_score` repeats all of it out o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,10 +90,12 @@ def choose(
             calibration = _calibration(fits, name, menu.calibrations)
         blends.append(Candidate(name, common, calibration))
         scored.add(blends[-1:])
-    for blend in dict.fromkeys((menu.blends[0], scored.chosen(blends).blend)):
+    finalists = list(dict.fromkeys((menu.blends[0], scored.chosen(blends).blend)))
+    for blend in finalists:
         calibration = _calibration(fits, blend, menu.calibrations)
         scored.add(_variants(metric, blend, menu.rules, calibration))
-    chosen = scored.chosen([name for name in scored.scores if _allows(menu, name)])
+    allowed = replace(menu, blends=tuple(finalists))
+    chosen = scored.chosen([name for name in scored.scores if _allows(allowed, name)])
     fits.add([chosen])
     probs = fits.probs(chosen.blend, chosen.calibration)
     return Choice(chosen, fits.taken()[chosen], probs, scored.table())
