@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,8 @@ class Inputs:
         groups = None if self.folds.group is None else self.folds.group[chosen]
         keys = row_keys(self.data.train.ids[chosen], groups)
         stack, part = part_stack(members, "oof"), self.folds.fold[chosen]
-        return Rows(self.data.labels[chosen], stack, part, keys, groups, self._pictured(chosen))
-
-    def _pictured(self, chosen: np.ndarray) -> np.ndarray:
-        return self.data.train.pictured[chosen]
+        pictured = self.data.train.pictured[chosen]
+        return Rows(self.data.labels[chosen], stack, part, keys, groups, pictured)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,14 +110,16 @@ class Fitted:
         """The answer to the rows that is honest, or for mixed folds the cross-fitted one."""
         return self.choice.answer if self.honest is None else self.honest.answer
 
-    @property
-    def parts(self) -> list[str]:
-        """The parts that all members have predicted; imports may lack the local test split."""
+    @cached_property
+    def probs(self) -> dict[str, np.ndarray]:
+        """The chain's probabilities (n, c) of each part that all members have predicted; imports
+        may lack the local test split."""
         first, *others = (member.probs for member in self.members)
-        return [part for part in first if all(part in probs for probs in others)]
+        parts = [part for part in first if all(part in probs for probs in others)]
+        return {part: self._probs(part) for part in parts}
 
-    def part_probs(self, part: str) -> np.ndarray:
-        """Return the chain's probabilities (n, c) of a part, cross-fitted out of fold."""
+    def _probs(self, part: str) -> np.ndarray:
+        """Return the probabilities of a part, cross-fitted out of fold."""
         if part == "oof":
             return self.choice.probs
         chain = self.chain.blend, self.chain.calibration
@@ -134,9 +135,8 @@ def decide(inputs: Inputs, path: Path, label: str) -> tuple[dict[str, Any], bool
     fitted, data = Fitted.of(inputs), inputs.data
     blended = path.name == "ensemble.json"
     if blended:
-        parts = {part: fitted.part_probs(part) for part in fitted.parts}
         runs = [run for member in fitted.members for run in member.runs]
-        write_predictions(data, inputs.folds, path.parent, parts, runs)
+        write_predictions(data, inputs.folds, path.parent, fitted.probs, runs)
     ids = data.train.ids[validated_rows(inputs.folds)]
     save_answers(path.parent / ANSWERS, ids, fitted.answer)
     found = diagnose(inputs.metric, fitted.rows, fitted.choice, fitted.answer, inputs.seed)
@@ -201,7 +201,7 @@ def _rates(inputs: Inputs, fitted: Fitted, answer: np.ndarray) -> list[dict[str,
     test = inputs.data.test
     if not len(test):
         return []
-    of_test = fitted.chain.answer(fitted.part_probs("test"), ~test.pictured)
+    of_test = fitted.chain.answer(fitted.probs["test"], ~test.pictured)
     return answer_rates(inputs.data, answer, of_test)
 
 
@@ -257,9 +257,9 @@ def _hash(path: Path) -> str:
 
 def _local_test(inputs: Inputs, fitted: Fitted) -> float | None:
     """Score the rows that the folds keep apart; neither model nor rule has seen them."""
-    if "local-test" not in fitted.parts:
+    if "local-test" not in fitted.probs:
         return None
     apart = inputs.folds.test_rows
     without = ~inputs.data.train.pictured[apart]
-    answer = fitted.chain.answer(fitted.part_probs("local-test"), without)
+    answer = fitted.chain.answer(fitted.probs["local-test"], without)
     return inputs.metric.score(inputs.data.labels[apart], answer)

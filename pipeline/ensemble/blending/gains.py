@@ -73,7 +73,7 @@ class Gains(ABC):
     def __init__(self, library: Library, weights: np.ndarray) -> None:
         rows = np.flatnonzero(weights)
         whole = len(rows) == len(weights)
-        self.library, self.rows = library, rows
+        self.models, self.rows = library, rows
         self.stack = library.stack if whole else library.stack.take(rows)
         self.y = library.y if whole else library.y[rows]
         self.weights = weights[rows].astype(np.float64)
@@ -100,7 +100,7 @@ class AnyGains(Gains):
     """Any metric, by scoring every mix: slow, for those that are a host's own."""
 
     def scores(self) -> np.ndarray:
-        metric, found = self.library.metric, np.full(len(self.stack), -np.inf)
+        metric, found = self.models.metric, np.full(len(self.stack), -np.inf)
         rule, rows = default_rule(metric), np.arange(len(self.y))
         for member in range(len(self.stack)):
             mixed = self.mixed(member)
@@ -130,7 +130,7 @@ class RankGains(AnyGains):
         super().__init__(repeated, np.ones(len(rows)))
 
     def scores(self) -> np.ndarray:
-        metric = self.library.metric
+        metric = self.models.metric
         mixes = (self.mixed(member) for member in range(len(self.stack)))
         found = np.array([metric.sign * ranking_score(metric, self.y, mixed) for mixed in mixes])
         return np.where(np.isfinite(found), found, -np.inf)
@@ -156,7 +156,7 @@ class LabelGains(Gains):
         self.serves -= 1
 
     def scores(self) -> np.ndarray:
-        if self.size == 0 and self.library.metric.task == "multiclass":
+        if self.size == 0 and self.models.metric.task == "multiclass":
             return self._alone()
         if self.serves <= 0:
             self._look()
@@ -171,7 +171,7 @@ class LabelGains(Gains):
 
     def _alone(self) -> np.ndarray:
         found = np.empty(len(self.stack))
-        for member, answers in enumerate(self.library.answers):
+        for member, answers in enumerate(self.models.answers):
             self.tally.start(answers[self.rows])
             found[member] = self.tally.scores()[0]
         return found
@@ -188,7 +188,7 @@ class LabelGains(Gains):
         pieces = [slice(at, at + step) for at in range(0, len(self.y), step)]
         parts = [contested(here, standing, horizon) for here in pieces]
         cells = Cells.joined(parts)
-        self.rivals = Rivals(cells, self.stack, self.library.metric.task, horizon)
+        self.rivals = Rivals(cells, self.stack, self.models.metric.task, horizon)
         self.tally.start(standing)
 
     def _rival_classes(self, here: slice, standing: np.ndarray, horizon: int) -> Cells:
@@ -197,7 +197,7 @@ class LabelGains(Gains):
         likeliest = standing[here] = total.argmax(axis=1)
         lines = np.arange(len(total))
         top = total[lines, likeliest]
-        close = total + horizon * self.library.upper[self.rows[here]] >= top[:, None] - ROUNDING
+        close = total + horizon * self.models.upper[self.rows[here]] >= top[:, None] - ROUNDING
         close[lines, likeliest] = False
         rows, classes = np.divmod(np.flatnonzero(close), total.shape[1])
         lead = total[rows, classes] - top[rows]
@@ -207,7 +207,7 @@ class LabelGains(Gains):
     def _open_labels(self, here: slice, standing: np.ndarray, horizon: int) -> Cells:
         """Fill in the answers of some rows at 0.5, and return the cells that could be flipped."""
         rows, total = self.rows[here], self.total[here] - 0.5 * self.size
-        upper, lower = self.library.upper[rows] - 0.5, self.library.lower[rows] - 0.5
+        upper, lower = self.models.upper[rows] - 0.5, self.models.lower[rows] - 0.5
         # Before anyone joined, the answer that is given if all members agree.
         yes = standing[here] = total >= 0 if self.size else upper + lower >= 0
         most = np.where(yes, -lower, upper)
