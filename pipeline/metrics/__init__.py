@@ -10,7 +10,7 @@ from pipeline.metrics.bootstrap import (
 from pipeline.metrics.custom import CustomMetric, custom_metric
 from pipeline.metrics.metric import Metric, Undefined
 from pipeline.metrics.names import get_metric, metric_names
-from pipeline.metrics.permutation import paired_permutation
+from pipeline.metrics.permutation import permutation_test
 
 __all__ = [
     "CustomMetric",
@@ -22,7 +22,7 @@ __all__ = [
     "metric_names",
     "paired_difference",
     "paired_interval",
-    "paired_permutation",
+    "permutation_test",
     "resample_scores",
     "standard_error",
 ]

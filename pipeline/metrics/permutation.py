@@ -29,7 +29,7 @@ class Permutation:
     exact: bool
 
 
-def paired_permutation(
+def permutation_test(
     metric: Metric,
     y: np.ndarray,
     a: np.ndarray,
@@ -37,8 +37,8 @@ def paired_permutation(
     groups: np.ndarray | None = None,
     n_permutations: int = 5000,
     seed: int = 0,
-) -> float:
-    """Return the two-sided p-value of the hypothesis that answers a and b are equally good.
+) -> Permutation:
+    """Return the two-sided test of the hypothesis that answers a and b are equally good.
 
     Parameters
     ----------
@@ -54,9 +54,10 @@ def paired_permutation(
 
     Returns
     -------
-    float
-        The share of swaps whose difference is at least the one found: k / B where all B are tried,
-        else (k + 1) / (B + 1). A swap after which a score is undefined counts as such a one.
+    Permutation
+        Its p-value is the share of swaps whose difference is at least the one found: k / B where
+        all B are tried, else (k + 1) / (B + 1). A swap after which a score is undefined counts as
+        such a one. None is made where no group tells the answers apart.
 
     Raises
     ------
@@ -68,20 +69,6 @@ def paired_permutation(
     Phipson and Smyth, Permutation p-values should never be zero, 2010.
     Good, Permutation, Parametric, and Bootstrap Tests of Hypotheses, 2005, chapter 3.
     """
-    return permutation_test(metric, y, a, b, groups, n_permutations, seed).p
-
-
-def permutation_test(
-    metric: Metric,
-    y: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
-    groups: np.ndarray | None = None,
-    n_permutations: int = 5000,
-    seed: int = 0,
-) -> Permutation:
-    """Return what `paired_permutation` does, with the number of swaps that were made: none where no
-    group tells the answers apart."""
     if n_permutations < 1:
         raise PodiumError(f"n_permutations must be at least 1, got {n_permutations}")
     found = abs(metric.score(y, b) - metric.score(y, a))

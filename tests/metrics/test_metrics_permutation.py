@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from pipeline.errors import PodiumError
 from pipeline.metrics import bootstrap, custom_metric, get_metric, metric_names, permutation
-from pipeline.metrics.permutation import Permutation, paired_permutation, permutation_test
+from pipeline.metrics.permutation import Permutation, permutation_test
 
 
 def enumerated(metric, y, a, b, groups) -> float:
@@ -48,7 +48,7 @@ def test_few_groups_are_enumerated(task):
         metric = get_metric(name, task)
         y, a, b, groups = pair(task, metric.needs)
         found[name] = expected = enumerated(metric, y, a, b, groups)
-        assert paired_permutation(metric, y, a, b, groups) == pytest.approx(expected), name
+        assert permutation_test(metric, y, a, b, groups).p == pytest.approx(expected), name
     assert np.mean([p < 1 for p in found.values()]) > 0.8, "else the answers are too much alike"
 
 
@@ -59,9 +59,9 @@ def test_random_swaps_estimate_the_enumerated_share(name, monkeypatch):
     y, a, b, groups = pair("multiclass", metric.needs, seed=3)
     expected = enumerated(metric, y, a, b, groups)
     monkeypatch.setattr(permutation, "EXACT", 0)
-    got = paired_permutation(metric, y, a, b, groups, n_permutations=4000)
+    got = permutation_test(metric, y, a, b, groups, n_permutations=4000).p
     assert got == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 4000))
-    again = paired_permutation(metric, y, a, b, groups, n_permutations=4000, seed=1)
+    again = permutation_test(metric, y, a, b, groups, n_permutations=4000, seed=1).p
     assert again != got and again == pytest.approx(got, abs=0.05)
 
 
@@ -73,7 +73,7 @@ def test_accuracy_row_by_row_is_the_sign_test(fixed, broken):
     a[:fixed], b[fixed : fixed + broken] = 1, 1
     metric = get_metric("accuracy", "multiclass")
     expected = binomtest(fixed, fixed + broken).pvalue
-    got = paired_permutation(metric, y, a, b, n_permutations=20000)
+    got = permutation_test(metric, y, a, b, n_permutations=20000).p
     exact = fixed + broken <= permutation.EXACT
     assert got == pytest.approx(expected, abs=1e-12 if exact else 0.015)
 
@@ -90,7 +90,7 @@ def test_the_number_of_swaps():
     a[:30] = 1
     found = permutation_test(metric, y, a, y, n_permutations=70)
     assert (found.n_swaps, found.exact) == (70, False)
-    assert found.p == paired_permutation(metric, y, a, y, n_permutations=70)
+    assert found.p == permutation_test(metric, y, a, y, n_permutations=70).p
 
 
 def test_groups_are_swapped_whole():
@@ -100,8 +100,8 @@ def test_groups_are_swapped_whole():
     a[:30] = 1
     groups = np.arange(60) // 15
     metric = get_metric("accuracy", "multiclass")
-    assert paired_permutation(metric, y, a, b, groups) == 0.5
-    assert paired_permutation(metric, y, a, b) < 0.001
+    assert permutation_test(metric, y, a, b, groups).p == 0.5
+    assert permutation_test(metric, y, a, b).p < 0.001
 
 
 @pytest.mark.parametrize("name", ["f1_macro", "log_loss", "ap_macro"])
@@ -111,21 +111,21 @@ def test_what_must_not_matter(name, monkeypatch):
     metric = get_metric(name, "multilabel")
     y, a, b, _ = pair("multilabel", metric.needs, n=60, seed=5)
     ids = np.array([f"row {i:03d}" for i in range(60)])
-    p = paired_permutation(metric, y, a, b, ids, 200)
+    p = permutation_test(metric, y, a, b, ids, 200).p
     assert 0 < p < 1
-    assert paired_permutation(metric, y, b, a, ids, 200) == p
+    assert permutation_test(metric, y, b, a, ids, 200).p == p
     rows = np.random.default_rng(0).permutation(60)
-    assert paired_permutation(metric, y[rows], a[rows], b[rows], ids[rows], 200) == p
+    assert permutation_test(metric, y[rows], a[rows], b[rows], ids[rows], 200).p == p
     monkeypatch.setattr(bootstrap, "CELLS", 500)
-    assert paired_permutation(metric, y, a, b, ids, 200) == p
+    assert permutation_test(metric, y, a, b, ids, 200).p == p
 
 
 def test_the_smallest_p_is_not_zero():
     """Check that of B random swaps none as extreme gives 1 / (B + 1)."""
     y = np.zeros(400, np.int64)
     metric = get_metric("accuracy", "multiclass")
-    assert paired_permutation(metric, y, 1 - y, y, n_permutations=99) == 1 / 100
-    assert paired_permutation(metric, y, y, y) == 1
+    assert permutation_test(metric, y, 1 - y, y, n_permutations=99).p == 1 / 100
+    assert permutation_test(metric, y, y, y).p == 1
 
 
 def test_a_metric_of_a_file(tmp_path):
@@ -137,7 +137,7 @@ def test_a_metric_of_a_file(tmp_path):
     metric = custom_metric(path, "multiclass")
     y, a, b, groups = pair("multiclass", "labels", seed=2)
     expected = enumerated(metric, y, a, b, groups)
-    assert paired_permutation(metric, y, a, b, groups) == pytest.approx(expected)
+    assert permutation_test(metric, y, a, b, groups).p == pytest.approx(expected)
 
 
 def test_refusals():
@@ -145,8 +145,8 @@ def test_refusals():
     metric = get_metric("accuracy", "multiclass")
     y = np.arange(20) % 2
     with pytest.raises(PodiumError, match="groups must have shape"):
-        paired_permutation(metric, y, y, y, np.zeros(3))
+        permutation_test(metric, y, y, y, np.zeros(3))
     with pytest.raises(PodiumError, match="n_permutations must be at least 1, got 0"):
-        paired_permutation(metric, y, y, y, n_permutations=0)
+        permutation_test(metric, y, y, y, n_permutations=0)
     with pytest.raises(PodiumError, match="same rows"):
-        paired_permutation(metric, y, y[:5], y)
+        permutation_test(metric, y, y[:5], y)
