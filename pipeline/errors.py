@@ -21,6 +21,10 @@ class Busy(PodiumError):
     """Another live process holds the lock of this job or ledger."""
 
 
+class Diverged(PodiumError):
+    """The loss of a training is no number any more."""
+
+
 class TooFewRows(PodiumError):
     """Fewer rows, or groups of rows, than parts to deal them to."""
 

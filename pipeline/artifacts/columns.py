@@ -1,9 +1,10 @@
 """Text in columns, as tables on the terminal are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 WIDEST = 48  # characters of a cell; the end of a name tells as much as its beginning
 CUT, TO = "...", " -> "
+MOST = 3  # names that one line of reasons holds
 
 
 def table(
@@ -32,3 +33,17 @@ def shortened(text: str, widest: int | None = WIDEST) -> str:
         return TO.join(shortened(side, (widest - len(TO)) // 2) for side in text.split(TO))
     kept = widest - len(CUT)
     return text[: kept - kept // 2] + CUT + text[len(text) - kept // 2 :]
+
+
+def left_out(reasons: Mapping[str, str]) -> list[str]:
+    """Return 'names: reason' for things that are left out, those of one reason together, so that a
+    study's forty trials are one line."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(name)
+    found = []
+    for reason, names in by_reason.items():
+        if len(names) > MOST:
+            names = [f"{names[0]} to {names[-1]} ({len(names)})"]
+        found.append(f"{', '.join(names)}: {reason}")
+    return found

@@ -41,6 +41,10 @@ class Project:
         return self.root / "experiments" / "recipes"
 
     @property
+    def studies(self) -> Path:
+        return self.root / "experiments" / "studies"
+
+    @property
     def cache(self) -> Path:
         return self.root / "data" / "cache"
 
@@ -49,6 +53,9 @@ class Project:
 
     def recipe(self, name: str) -> Path:
         return self.recipes / f"{checked_name(name, 'RECIPE')}.yaml"
+
+    def study(self, name: str) -> Path:
+        return self.studies / f"{checked_name(name, 'STUDY')}.yaml"
 
     def data(self, comp: str) -> Path:
         return self.root / "data" / checked_name(comp, "COMP")

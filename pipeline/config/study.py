@@ -81,7 +81,8 @@ class Study(Section):
     also decides how far each is trained. `schedule`: `none` trains each to the end; `halving` and
     `hyperband` train all a little and go on with the best 1/`eta` of each task (ASHA, promoting).
     `tasks`: by name, the cheaper trainings; made by dividing the epochs by `eta` if none is given.
-    `budget`: in whole trainings. `trials`: so many configurations at most. `finalists`: so many of
+    `default`: whether the first trial is the recipe as it is, trained to the end, so that gains are
+    gains over it. `budget`: in whole trainings. `trials`: so many configurations at most. `finalists`: so many of
     the best are then trained on all folds. `storage`: `journal`, a file beside the trials, or the
     URL of a database. `seed`: of the sampler; trials are trained by seed 0.
     """
@@ -96,6 +97,7 @@ class Study(Section):
     schedule: Literal["none", "halving", "hyperband"] = "none"
     eta: Annotated[int, Field(ge=2, le=10)] = 3
     tasks: dict[str, Task] = Field(default_factory=dict)
+    default: bool = True
     budget: Positive = 20
     trials: Annotated[int, Field(ge=1)] | None = None
     finalists: Annotated[int, Field(ge=0, le=100)] = 2

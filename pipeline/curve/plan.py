@@ -8,8 +8,8 @@ import numpy as np
 from pipeline.curve.forecast import counted
 from pipeline.curve.law import MIN_SIZES
 from pipeline.curve.study import Point, Study, size_name
-from pipeline.curve.subsets import halvings, lost_classes
 from pipeline.errors import PodiumError
+from pipeline.folds.subsets import halvings, lost_classes
 
 MOST = 5  # classes that are named at once
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts.columns import left_out
 from pipeline.artifacts.files import file_hash, read_object
 from pipeline.artifacts.hashing import json_hash
 from pipeline.artifacts.locks import lock
@@ -87,7 +88,7 @@ def build_ensemble(
     names, left = (list(dict.fromkeys(runs)), {}) if runs else usable_runs(data, folds, mixed)
     if not names:
         comp = data.competition.name
-        why = "".join(f"; {run}: {reason}" for run, reason in left.items())
+        why = "".join(f"; {line}" for line in left_out(left))
         raise PodiumError(
             f"ensemble: {comp} has no finished run to blend; "
             f"make train COMP={comp} ARCH=densenet121 first{why}"

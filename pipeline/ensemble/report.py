@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts.columns import left_out
 from pipeline.artifacts.files import read_object
 from pipeline.decisions import Rule
 from pipeline.decisions.calibration import Calibration
@@ -26,7 +27,7 @@ def report_parts(made: Decided) -> list[Part]:
     parts += [*_alike(record, found), *_subsets(record, found), _candidates(record)]
     parts += [*_wrong(found, made.rule), _coverage(record), _calibration(found), *_rates(record)]
     parts += [f"warning: {warning}" for warning in record["warnings"]]
-    parts += [f"left out: {name}: {reason}" for name, reason in (made.left_out or {}).items()]
+    parts += [f"left out: {line}" for line in left_out(made.left_out or {})]
     return [part for part in [*parts, *_scores(record, made.rule)] if part]
 
 

@@ -1,6 +1,5 @@
 """A study's policy by name: who proposes configurations, and who decides how far they go."""
 
-from pipeline.search.multitask import Multitask
 from pipeline.search.schedules import Scheduled
 from pipeline.search.seen import Ladder, Policy
 from pipeline.search.space import Space
@@ -17,5 +16,7 @@ def build(
 ) -> Policy:
     """Return the policy of a sampler and a schedule, as a study names them."""
     if sampler == "multitask":
+        from pipeline.search.multitask import Multitask  # scikit-learn takes a second to load
+
         return Multitask(space, ladder, seed)
     return Scheduled(space, ladder, sampler, schedule, eta, seed)

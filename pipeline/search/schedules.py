@@ -1,4 +1,4 @@
-"""How far a trial is trained: to the end at once, or from level to level while it is among the best.
+"""How far a trial is trained: to the end, or from level to level while it is among the best.
 
 Li et al. 2018, A System for Massively Parallel Hyperparameter Tuning (ASHA), arXiv 1810.05934, and
 Li et al. 2017, Hyperband, arXiv 1603.06560: asynchronous, so that no worker waits for another.

@@ -34,8 +34,12 @@ class Session(Protocol):
     history: list[dict[str, Any]]
     passed: float  # seconds that were spent before the epochs, on features of training pictures
 
-    def train(self) -> None:
-        """Do what is missing."""
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to be trained."""
+
+    def train(self, until: int | None = None) -> None:
+        """Do what is missing, all or that of the epochs up to `until`."""
 
     def keep_best(self) -> None:
         """Go back to the best epoch, where the recipe keeps it."""
@@ -62,6 +66,16 @@ def train_fold(job: FoldJob, world: World = ALONE) -> dict[str, Any]:
     session = open_session(job, world)
     session.train()
     return finish(job, session, world)
+
+
+def train_until(job: FoldJob, epochs: int) -> list[dict[str, Any]]:
+    """Train, or go on training, up to a number of epochs, and pause there with a checkpoint; where
+    it is all of them, or training stops of itself, the fold is finished. Return its history."""
+    session = open_session(job)
+    session.train(epochs)
+    if session.is_over:
+        finish(job, session)
+    return session.history
 
 
 def open_session(job: FoldJob, world: World = ALONE) -> Session:

@@ -101,15 +101,17 @@ class FoldSession:
             raise PodiumError(f"{job.title}: no rows to train on; make other folds, or drop LIMIT")
         return batches
 
-    def train(self) -> None:
-        """Run the epochs that are missing, validating each, with checkpoints between them."""
+    def train(self, until: int | None = None) -> None:
+        """Run the epochs that are missing, all or those up to `until`, validating each, with
+        checkpoints between them and at the last."""
         recipe, epochs = self.job.recipe, self.job.recipe.training.epochs
         view = Augmenter(recipe.augment, recipe.image, recipe.training.seed, epochs)
         images = Images(self.job.pixels, self.job.ids, view)
         batches = loader(images, self.batches, self.setup.workers, self.pin)
         targets = self.job.targets()
         saved = time.perf_counter()
-        left = range(len(self.history), epochs if self.stop is None else 0)
+        end = epochs if until is None else min(until, epochs)
+        left = range(len(self.history), end if self.stop is None else 0)
         bar = tqdm(left, self.job.title, unit="epoch", disable=self.learner.bars_off, leave=False)
         for number in bar:
             self._begin(number)
@@ -119,7 +121,7 @@ class FoldSession:
             self._record(number, done, started)
             bar.set_postfix_str(self.scores.shown(self.history[-1]["valid_score"]))
             self.stop = self._stop()
-            last = number + 1 == epochs or self.stop is not None
+            last = number + 1 == end or self.stop is not None
             if self.world.is_first:
                 write_history(self.job.folder / "history.csv", self.history)
                 if last or time.perf_counter() - saved >= recipe.runtime.checkpoint_seconds:
@@ -128,6 +130,11 @@ class FoldSession:
                     saved = time.perf_counter()
             if self.stop is not None:
                 break
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no epoch is left to be trained."""
+        return self.stop is not None or len(self.history) >= self.job.recipe.training.epochs
 
     def _begin(self, number: int) -> None:
         """Seed all generators for an epoch, and unfreeze what is to be trained from it on."""

@@ -22,6 +22,7 @@ from pipeline.errors import PodiumError
 from pipeline.images.batches import Batches, View
 from pipeline.images.views import Look
 from pipeline.images.views import View as Turned
+from pipeline.training import checkpoint
 from pipeline.training.device import resolve
 from pipeline.training.frozen.backbone import FrozenBackbone, Kept, augmented, plain
 from pipeline.training.frozen.logistic import Lesson, choose_strength, fit_logistic
@@ -117,8 +118,8 @@ class Feed:
 class FeatureSession(FoldSession):
     """Train the head of one fold on features.
 
-    Epochs are so short that there are no checkpoints: a fold that was killed trains its head anew,
-    and makes no features again.
+    Epochs are so short that there are no checkpoints but where training pauses: a fold that was
+    killed trains its head anew, and makes no features again.
     """
 
     network: nn.Module
@@ -156,19 +157,26 @@ class FeatureSession(FoldSession):
         )
         return learner, batches
 
-    def train(self) -> None:
-        """Make what features are missing, and fit the head."""
+    def train(self, until: int | None = None) -> None:
+        """Make what features are missing, and fit the head, by a gradient up to the epoch `until`
+        if it is given."""
         if self.job.recipe.features.fit == "logistic":
             self._regress()
         else:
-            self._descend()
+            self._descend(until)
         write_history(self.job.folder / "history.csv", self.history)
 
-    def _descend(self) -> None:
+    @property
+    def is_over(self) -> bool:
+        return self.job.recipe.features.fit == "logistic" or super().is_over
+
+    def _descend(self, until: int | None) -> None:
         """Train the head by the recipe's loss, optimiser and schedule."""
         epochs, targets = self.job.recipe.training.epochs, self.job.targets()
+        end = epochs if until is None else min(until, epochs)
+        left = range(len(self.history), end if self.stop is None else 0)
         feed = Feed(self.batches, self._training_views(), self.job.ids)
-        bar = tqdm(range(epochs), self.job.title, unit="epoch", disable=None, leave=False)
+        bar = tqdm(left, self.job.title, unit="epoch", disable=None, leave=False)
         for number in bar:
             self._begin(number)
             started = time.perf_counter()
@@ -180,6 +188,8 @@ class FeatureSession(FoldSession):
             self.stop = self._stop()
             if self.stop is not None:
                 break
+        if not self.is_over:
+            checkpoint.save(self.last, self.learner, self.history, self.best, self.job.identity)
 
     def _regress(self) -> None:
         """Fit the head as scikit-learn's logistic regression, which is the one line of history."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import PodiumError
+from pipeline.errors import Diverged, PodiumError
 
 LEAST_COLLAPSED = 3  # epochs; a warm-up and a young average answer one class for a while
 FALLING = 0.98  # of the loss so many epochs before: below it something is being learnt
@@ -74,7 +74,7 @@ def check_finite(loss: float, lr: float, base: float) -> None:
     """Refuse to go on from a loss that is not a number."""
     if math.isfinite(loss):
         return
-    raise PodiumError(
+    raise Diverged(
         f"training: the loss became {loss} at lr {lr:.2g}; lower it, e.g. "
         f"SET='optimizer.lr={base / 4:.1e} optimizer.clip_norm=1' FRESH=1"
     )

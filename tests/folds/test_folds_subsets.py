@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.curve.subsets import halvings, lost_classes
+from pipeline.folds.subsets import halvings, lost_classes
 
 
 @st.composite

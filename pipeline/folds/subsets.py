@@ -1,9 +1,10 @@
-"""Nested, stratified subsets of the training rows: each a half of the one before, in whole groups.
+"""Nested, stratified subsets of the training rows, in whole groups.
 
-A half is drawn as folds are (`split_parts`), and mended where that leaves its size or its classes
-off: the size comes first, then that no class is lost.
+Each is drawn from the one before as folds are (`split_parts`), and mended where that
+leaves its size or its classes off: the size comes first, then that no class is lost.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,28 +16,39 @@ from pipeline.folds import split_parts
 def halvings(
     ids: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, steps: int, seed: int
 ) -> list[np.ndarray]:
-    """Return the positions of nested subsets: all rows, about 1/2, 1/4, ... of them, sorted.
+    """Return the positions of nested subsets: all rows, about 1/2, 1/4, ... of them (`nested`)."""
+    return nested(ids, labels, groups, [2.0**-k for k in range(steps)], seed)
+
+
+def nested(
+    ids: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    shares: Sequence[float],
+    seed: int,
+) -> list[np.ndarray]:
+    """Return the positions of nested subsets of the rows, sorted.
 
     Parameters
     ----------
     ids : (n,) array of str, unique; with `seed` they decide the subsets, whatever the rows' order
     labels : (n,) int class index, or (n, c) 0/1 array
     groups : (n,) array of str or None; a subset holds all rows of a group, or none
-    steps : int, how many subsets to return, at least 1
+    shares : of the rows, falling, the first one 1
     seed : int
 
     Returns
     -------
-    list of (m,) int64. Subset k has n / 2^k rows to within half a row, or half the largest group. A
-    class that has rows keeps some wherever that size allows. There are fewer subsets where a half
-    would have to cut a row, or a group.
+    list of (m,) int64. Subset k has `shares[k]` of the n rows to within half a row, or half the
+    largest group. A class that has rows keeps some wherever that size allows. There are fewer
+    subsets where one would have to cut a row, or a group.
     """
     order = np.argsort(ids, kind="stable")
     members = np.arange(len(ids)) if groups is None else np.unique(groups, return_inverse=True)[1]
     found = [np.arange(len(ids))]
     kept = order
-    for k in range(1, steps):
-        pool = _Pool.of(kept, labels, members, len(ids) / 2**k)
+    for k, wanted in enumerate(shares[1:], start=1):
+        pool = _Pool.of(kept, labels, members, len(ids) * wanted)
         if len(pool.sizes) < 2:
             break
         own = None if groups is None else groups[kept]
@@ -57,8 +69,8 @@ def lost_classes(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Pool:
-    """What a half is taken of: units (a row, or the rows of a group) with their sizes (u,) and how
-    often each class stands in them (u, c); `unit` (m,) is that of every row."""
+    """What a subset is taken of: units (a row, or the rows of a group) with their sizes (u,) and
+    how often each class stands in them (u, c); `unit` (m,) is that of every row."""
 
     unit: np.ndarray
     sizes: np.ndarray
