@@ -83,8 +83,8 @@ class Study(Section):
     `tasks`: by name, the cheaper trainings; made by dividing the epochs by `eta` if none is given.
     `default`: whether the first trial is the recipe as it is, trained to the end, so that gains are
     gains over it. `budget`: in whole trainings. `trials`: so many configurations at most. `finalists`: so many of
-    the best are then trained on all folds. `storage`: `journal`, a file beside the trials, or the
-    URL of a database. `seed`: of the sampler; trials are trained by seed 0.
+    the best are then trained on all folds. `storage`: `journal`, a file beside the trials, the
+    URL of a database, or $NAME of a variable of the environment that holds one. `seed`: of the sampler; trials are trained by seed 0.
     """
 
     describe: str = ""
@@ -115,8 +115,9 @@ class Study(Section):
             raise ValueError("multitask decides itself how far a trial goes; leave schedule out")
         if self.tasks and self.sampler != "multitask" and self.schedule == "none":
             raise ValueError("tasks need sampler: multitask, or schedule: halving or hyperband")
-        if self.storage != "journal" and "://" not in self.storage:
-            raise ValueError("storage is journal, or a URL: postgresql://user@host/name")
+        named = self.storage.startswith("$") or "://" in self.storage
+        if self.storage != "journal" and not named:
+            raise ValueError("storage is journal, a URL (postgresql://user@host/name) or $VARIABLE")
         return self
 
 

@@ -24,6 +24,7 @@ from pipeline.search.records import Found, Trial
 from pipeline.search.samplers import distribution, encoded
 from pipeline.search.seen import Step
 from pipeline.search.setting import Setting
+from pipeline.search.storage import mend, open_storage
 
 if TYPE_CHECKING:
     import optuna
@@ -63,7 +64,7 @@ class Store:
         """Hold the study's lock, waiting for it."""
         path = self.setting.folder.parent / ".locks" / f"study-{self.setting.name}.lock"
         with lock(path, f"study {self.setting.name}", wait=WAIT):
-            _mend(self.journal)
+            mend(self.journal)
             yield
 
     def claim(self, number: int) -> contextlib.AbstractContextManager[None]:
@@ -114,7 +115,7 @@ class Store:
                 f"{shown}: its trials are in storage {goes_on.get('storage')!r}, not "
                 f"{new['goes_on']['storage']!r}; set it back, or {REMEDY}"
             )
-        for key in new.keys() - {"goes_on"}:
+        for key in (key for key in new if key != "goes_on"):
             if old[key] != new[key]:
                 both = isinstance(old[key], dict) and isinstance(new[key], dict)
                 how = "; ".join(differing(old[key], new[key])) if both else "its hash"
@@ -124,18 +125,10 @@ class Store:
     @cached_property
     def _optuna(self) -> "optuna.Study":
         import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         setting = self.setting
-        if setting.study.storage == "journal":
-            backend = JournalFileBackend(str(self.journal), lock_obj=_Held())
-            storage: Any = JournalStorage(backend)
-        else:
-            storage = _database(setting.study.storage, setting.source)
         return optuna.create_study(
-            storage=storage,
+            storage=open_storage(setting.study.storage, self.journal, setting.source),
             study_name=f"{setting.data.competition.name}/{setting.name}",
             direction="maximize" if setting.sign > 0 else "minimize",
             load_if_exists=True,
@@ -250,56 +243,3 @@ class Store:
         trial = self._frozen(number)
         if not trial.state.is_finished():
             self._optuna._storage.set_trial_user_attr(trial._trial_id, key, value)
-
-
-def _mend(journal: Path) -> None:
-    """Cut off the half line that a killed writer may have left behind."""
-    if not journal.exists():
-        return
-    content = journal.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with open(journal, "r+b") as handle:
-            handle.truncate(whole)
-
-
-class _Held:
-    """The lock of the journal, which whoever writes holds already: the study's. (Optuna's own lock
-    files stay behind when a process is killed.)"""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return None
-
-
-def _database(url: str, source: str) -> Any:
-    """Open a database by its URL, `postgresql://user@host/name` for example."""
-    import optuna
-    import sqlalchemy
-
-    try:
-        return optuna.storages.RDBStorage(
-            url, engine_kwargs={"pool_pre_ping": True}, skip_compatibility_check=False
-        )
-    except ImportError as error:
-        raise PodiumError(
-            f"{source}: storage {_shown(url)} needs a driver ({error}); install it: "
-            ".venv/bin/python -m pip install psycopg2-binary"
-        ) from None
-    except (sqlalchemy.exc.SQLAlchemyError, ValueError) as error:
-        raise PodiumError(
-            f"{source}: storage {_shown(url)} cannot be opened ({str(error).splitlines()[0]}); "
-            "mend the URL, or storage: journal"
-        ) from None
-
-
-def _shown(url: str) -> str:
-    """Return a URL without its password."""
-    import sqlalchemy
-
-    try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return url.partition("://")[0] + "://..."

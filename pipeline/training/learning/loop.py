@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pipeline.errors import PodiumError
+from pipeline.errors import Diverged, PodiumError
 from pipeline.training.device import Setup
 from pipeline.training.learning.learner import Learner
 from pipeline.training.learning.memory import is_out_of_memory
@@ -177,7 +177,7 @@ def predict(
         outputs.append(answers(model, normalise(images), setup))
     logits = torch.cat(outputs).cpu().numpy()
     if not np.isfinite(logits).all():
-        raise PodiumError(
+        raise Diverged(
             "training: the network answers with numbers that are not finite; lower optimizer.lr, "
             "or set runtime.precision=float32, and train with FRESH=1"
         )
