@@ -105,7 +105,7 @@ def test_help_loads_nothing_heavy():
 def test_nothing_of_the_package_imports_the_command_line():
     """Check that cli, show, demo and the rooms beside the way are imported by cli alone."""
     beside = {"cli", "show", "demo", "init", "deploy", "audit", "preview", "curve", "lr_find"}
-    beside |= {"compare"}
+    beside |= {"compare", "bench", "search", "cluster"}
     for path in FILES:
         if room_of(path) not in ("cli", "__main__"):
             assert not rooms_imported(path) & (beside - {room_of(path)}), path

@@ -1,11 +1,20 @@
-"""The verbs that come after training: is one run really better than another?"""
+"""The verbs that come after training: is one run really better than another, and how fast is it?"""
 
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import Comp, app, data_and_folds, words
-from pipeline.show import parts
+from pipeline.cli.app import (
+    Comp,
+    Fresh,
+    Overrides,
+    Recipe,
+    app,
+    data_and_folds,
+    project_here,
+    words,
+)
+from pipeline.show import parts, say
 
 
 @app.command()
@@ -21,3 +30,20 @@ def compare(
 
     data, found = data_and_folds(comp)
     print(parts(report_parts(run_compare(data, found, words(runs)))))
+
+
+@app.command()
+def bench(
+    comp: Comp = "digits",
+    runs: Annotated[str, typer.Option(help="runs and ensembles; all finished ones if empty")] = "",
+    arch: Annotated[str, typer.Option(help="architectures to time untrained, beside them")] = "",
+    recipe: Recipe = "baseline",
+    set: Overrides = "",
+    fresh: Fresh = False,
+) -> None:
+    """Time every finished run, and untrained architectures: accuracy against inference time."""
+    from pipeline.bench import BenchRequest, report_parts
+    from pipeline.bench import bench as run_bench
+
+    request = BenchRequest(comp, words(runs), words(arch), recipe, set, fresh)
+    print(parts(report_parts(run_bench(project_here(), request, say))))

@@ -5,6 +5,7 @@ Hutter, Hoos and Leyton-Brown 2014, An Efficient Approach for Assessing Hyperpar
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -160,7 +161,7 @@ class _Table:
         return np.array([float(found[name]) for name in names])
 
 
-def _distribution(param: Param):
+def _distribution(param: Param) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     if param.is_ordered:

@@ -244,13 +244,15 @@ def _header(found: Found, known: Ranked, pruned: dict[str, Content], plan: Plan)
     whole = f"the whole space, since {count} trials are too few to prune it"
     points = f"The grid has {plan.size} points"
     lines = [f"From study {found.name}: {covered if best else whole}. {points}."]
-    rest = [key for key in pruned if key not in plan.space and known.keys.index(key) >= 0]
+    rest = [key for key in pruned if key not in plan.space]
     if rest:
         lines.append(
             "Of the others, which the budget has no room for, or which have one value left:"
         )
     for key in rest:
-        said = yaml.safe_dump(pruned[key], default_flow_style=True, width=math.inf).strip()
+        said = yaml.safe_dump(
+            pruned[key], default_flow_style=True, sort_keys=False, width=math.inf
+        ).strip()
         how = f"set to {value_text(plan.fixed[key])}" if key in plan.fixed else "as in the recipe"
         lines.append(f"  {key}: {said}  ({how})")
     return "".join(f"# {line}\n" for line in lines)

@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.search.judged import of_level, score
 from pipeline.search.records import Found, Trial
 from pipeline.search.schedules import spent_on
+from pipeline.search.space import Config
 
 POINT = 0.01
 FIRST = 3  # trials whose median is what a study begins with
@@ -25,8 +26,9 @@ class Paid:
 
 @dataclass(frozen=True)
 class Gain:
-    """What the search brought at a level: from the median of its first trials to the best, for so
-    many whole trainings and seconds that came after these. `first`: how many they were."""
+    """What the search brought at a level: from the recipe as it is, or else the median of the first
+    trials, to the best, for so many whole trainings and seconds that came after these. `first`: how
+    many they were."""
 
     level: int
     before: float
@@ -34,6 +36,7 @@ class Gain:
     first: int
     trainings: float
     seconds: float
+    is_default: bool
 
 
 def paid(found: Found) -> list[Paid]:
@@ -68,11 +71,12 @@ def trial_seconds(found: Found, trial: Trial) -> float:
     return sum(step_seconds(found, trial, level) for level in trial.losses)
 
 
-def gain(found: Found) -> Gain | None:
+def gain(found: Found, default: Config | None = None) -> Gain | None:
     """Return what the search brought at the highest level that two trials reached, or None.
 
-    It begins with the median of three trials or, where there are fewer than six, with the first:
-    with a trial that nobody has chosen for being the best.
+    It begins with the trial of the configuration `default` where that is there. Otherwise it does
+    so with the median of the first three or, of fewer than six, with the first: with what nobody
+    has chosen for being the best.
     """
     levels = [n for n in range(found.ladder.top + 1) if len(of_level(found, n)) > 1]
     if not levels:
@@ -80,9 +84,11 @@ def gain(found: Found) -> Gain | None:
     level, steps = max(levels), paid(found)
     there = [at for at, step in enumerate(steps) if step.level == level]
     there = [at for at in there if np.isfinite(steps[at].trial.losses[level])]
-    count = FIRST if len(there) >= 2 * FIRST else 1
+    own = [at for at in there if default is not None and steps[at].trial.config == default]
+    first = own[:1] or there[: FIRST if len(there) >= 2 * FIRST else 1]
+    before = float(np.median([score(found, steps[at].trial, level) for at in first]))
     scores = [score(found, steps[at].trial, level) for at in there]
     best = max(scores) if found.sign > 0 else min(scores)
-    later = steps[there[count - 1] + 1 :]
+    later = [step for at, step in enumerate(steps) if at > first[-1]]
     cost = sum(step.price for step in later), sum(step.seconds for step in later)
-    return Gain(level, float(np.median(scores[:count])), best, count, *cost)
+    return Gain(level, before, best, len(first), *cost, bool(own))

@@ -56,10 +56,10 @@ def _database(url: str, source: str) -> Any:
         return optuna.storages.RDBStorage(
             url, engine_kwargs={"pool_pre_ping": True}, skip_compatibility_check=False
         )
-    except ImportError as error:
+    except ImportError:
         raise PodiumError(
-            f"{source}: storage {_shown(url)} needs a driver ({error}); install it: "
-            ".venv/bin/python -m pip install psycopg2-binary"
+            f"{source}: storage {_shown(url)} needs a driver; install it: "
+            ".venv/bin/python -m pip install 'psycopg[binary]'"
         ) from None
     except (sqlalchemy.exc.SQLAlchemyError, ValueError) as error:
         raise PodiumError(

@@ -8,7 +8,9 @@ from pathlib import Path
 from pipeline.config.project import Project
 from pipeline.search.best import write_best
 from pipeline.search.farm import farm
+from pipeline.search.importance import Ranked, rank
 from pipeline.search.records import Found
+from pipeline.search.report import Part, report_parts
 from pipeline.search.setting import Setting, open_setting
 from pipeline.search.store import Store
 from pipeline.search.trial import tidy
@@ -35,12 +37,28 @@ class TuneRequest:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a study has found, the files that tell of it, and its finalists' runs."""
+    """What a study has found and what matters in it, the files that tell of it, the pruned study if
+    there is one, and the finalists' runs."""
 
     setting: Setting
     found: Found
+    ranked: Ranked
     paths: tuple[Path, ...]
+    pruned: Path | None
     finalists: tuple[str, ...]
+
+    def report(self) -> list[Part]:
+        """Return the sentences and tables that end `make tune`."""
+        project = self.setting.project
+        return report_parts(
+            self.found,
+            self.ranked,
+            comp=self.setting.data.competition.name,
+            default=self.setting.default,
+            finalists=self.finalists,
+            pruned="" if self.pruned is None else project.shown(self.pruned),
+            written=[project.shown(path) for path in self.paths],
+        )
 
 
 def tune(project: Project, request: TuneRequest, say: Say) -> Tuned:
@@ -85,15 +103,19 @@ def _listed(numbers: tuple[int, ...]) -> str:
 def _told(setting: Setting, store: Store, worker: Worker) -> Tuned:
     """Draw and write what was found; what nobody will go on with loses its checkpoints."""
     from pipeline.search.charts import draw_all
+    from pipeline.search.pruned import write_pruned
 
-    found = store.found()
-    paths = draw_all(setting.folder, found)
+    found, folder = store.found(), setting.folder
+    ranked = rank(found)
+    paths = draw_all(folder, found, ranked)
     if found.best is not None:
-        paths.append(setting.folder / "best.yaml")
-        write_best(paths[-1], setting, found, found.best)
+        write_best(folder / "best.yaml", setting, found, found.best)
+        paths.append(folder / "best.yaml")
+    pruned = write_pruned(folder / "pruned.yaml", found, ranked)
     finalists = tuple(trial.run for trial in worker.finalists())
     if not any(trial.in_work for trial in found.trials):
         for trial in found.trials:
             if trial.run not in finalists and not trial.failed:
                 tidy(setting.run(trial.number, trial.config))
-    return Tuned(setting, found, tuple(paths), finalists)
+    last = folder / "pruned.yaml" if pruned else None
+    return Tuned(setting, found, ranked, tuple(paths), last, finalists)
