@@ -8,7 +8,10 @@ from pipeline.config.study import load_study
 from pipeline.search.setting import open_setting
 from pipeline.search.store import Store
 
-WRITTEN = ["parallel.png", "slices.png", "importances.png", "history.png", "fidelity.png", "correlations.csv", "trials.csv", "best.yaml", "study.json", "journal.log"]
+WRITTEN = [
+    *("parallel.png", "slices.png", "importances.png", "history.png", "fidelity.png"),
+    *("correlations.csv", "trials.csv", "best.yaml", "study.json", "journal.log"),
+]
 
 
 @pytest.fixture
