@@ -14,6 +14,7 @@ from pipeline.errors import PodiumError
 from pipeline.search.seen import Seen
 from pipeline.search.space import Config, Param, Space
 
+FEW = 3  # draws of Optuna, each of which learns anew
 ATTEMPTS = 100  # draws for a configuration that was not tried yet
 MOST_ON_GRID = 100_000
 Draw = Callable[[int], Config | None]  # by the attempt
@@ -25,13 +26,16 @@ def propose(kind: str, space: Space, seen: Sequence[Seen], seed: int) -> Config 
     `kind`: `random`; `grid`, in an order that the seed decides; `quasi-random`, a scrambled Sobol
     sequence; `tpe` and `gp`, Optuna's tree of Parzen estimators and Gaussian process.
     """
-    draws = {"random": _random, "grid": _grid, "quasi-random": _sobol}
-    draw = draws[kind](space, seen, seed) if kind in draws else _optuna(kind, space, seen, seed)
+    plain = {"random": _random, "grid": _grid, "quasi-random": _sobol}
+    draws = [(plain[kind], ATTEMPTS)] if kind in plain else [(_optuna(kind), FEW)]
+    draws += [] if kind in plain else [(_random, ATTEMPTS)]  # where it insists on what was tried
     tried = {_text(one.config) for one in seen}
-    for attempt in range(ATTEMPTS):
-        config = draw(attempt)
-        if config is None or _text(config) not in tried:
-            return config
+    for make, attempts in draws:
+        draw = make(space, seen, seed)
+        for attempt in range(attempts):
+            config = draw(attempt)
+            if config is None or _text(config) not in tried:
+                return config
     return None
 
 
@@ -75,7 +79,11 @@ def _sobol(space: Space, seen: Sequence[Seen], seed: int) -> Draw:
     return lambda attempt: space.config(sequence.random(1)[0])
 
 
-def _optuna(kind: str, space: Space, seen: Sequence[Seen], seed: int) -> Draw:
+def _optuna(kind: str) -> Callable[[Space, Sequence[Seen], int], Draw]:
+    return lambda space, seen, seed: _learnt(kind, space, seen, seed)
+
+
+def _learnt(kind: str, space: Space, seen: Sequence[Seen], seed: int) -> Draw:
     """Let Optuna propose, from a study in memory that holds what is seen."""
     import optuna
 

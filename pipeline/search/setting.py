@@ -97,7 +97,7 @@ class Setting:
             if not param.is_active(found):
                 continue
             value = _at(content, param.key.split("."))
-            same = [choice for choice in param.choices if json.dumps(choice) == json.dumps(value)]
+            same = [choice for choice in param.choices if _alike(choice, value)]
             if param.kind == "choices":
                 if not same:
                     return None
@@ -210,6 +210,11 @@ def _check_one(setting: Setting, key: str, config: Config, middle: Config, seen:
         except PodiumError:
             said = str(error).removeprefix(f"{setting.source}: a configuration: ")
             raise PodiumError(f"{setting.source}: space: {key} = {config[key]!r}: {said}") from None
+
+
+def _alike(choice: Any, value: Any) -> bool:
+    """Whether a choice is a value: 0 is 0.0, but not false."""
+    return choice == value and isinstance(choice, bool) == isinstance(value, bool)
 
 
 def _reachable(found: Any, value: Any) -> bool:

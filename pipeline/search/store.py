@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.files import read_object, write_json
+from pipeline.artifacts.files import read_json, read_object, write_json
 from pipeline.artifacts.locks import lock
 from pipeline.config.schema import differing
 from pipeline.errors import PodiumError
@@ -70,8 +70,10 @@ class Store:
     def claim(self, number: int) -> contextlib.AbstractContextManager[None]:
         """Hold a trial's lock, as whoever trains it does; Busy if somebody else does."""
         name = self.setting.run_name(number)
-        path = self.setting.folder.parent / ".locks" / f"{name}.trial.lock"
-        return lock(path, f"trial {name}")
+        return lock(self._trial_lock(name), f"trial {name}")
+
+    def _trial_lock(self, run: str) -> Path:
+        return self.setting.folder.parent / ".locks" / f"{run}.trial.lock"
 
     def open(self) -> None:
         """Make the study's folder and record, or check that the one there is of the same study."""
@@ -136,26 +138,29 @@ class Store:
 
     def delete(self) -> None:
         """Delete the study and its trials' runs, as long as nobody works on any of them."""
+        setting = self.setting
         with self.lock(), contextlib.ExitStack() as held:
-            if not self.setting.folder.exists():
-                return
-            if self.setting.study.storage == "journal" and not self.journal.exists():
-                shutil.rmtree(self.setting.folder)
-                return
-            trials = self.trials()
-            for trial in trials:
-                held.enter_context(self.claim(trial.number))
-            for trial in trials:
-                shutil.rmtree(self.setting.folder.parent / trial.run, ignore_errors=True)
-            self._delete_study()
-            shutil.rmtree(self.setting.folder)
+            runs = self._runs()
+            for run in runs:
+                held.enter_context(lock(self._trial_lock(run.name), f"trial {run.name}"))
+            for run in runs:
+                shutil.rmtree(run)
+            if self.journal.exists() or setting.study.storage != "journal":
+                import optuna
 
-    def _delete_study(self) -> None:
-        import optuna
+                name, storage = self._optuna.study_name, self._optuna._storage
+                optuna.delete_study(study_name=name, storage=storage)
+                del self.__dict__["_optuna"]
+            shutil.rmtree(setting.folder, ignore_errors=True)
 
-        study = self._optuna
-        optuna.delete_study(study_name=study.study_name, storage=study._storage)
-        del self.__dict__["_optuna"]
+    def _runs(self) -> list[Path]:
+        """Return the folders of this study's trials, whatever its storage still knows of them."""
+        found = []
+        for record in self.setting.folder.parent.glob(f"{self.setting.name}-*/run.json"):
+            said = read_json(record)
+            if isinstance(said, dict) and said.get("study") == self.setting.name:
+                found.append(record.parent)
+        return sorted(found)
 
     def found(self) -> Found:
         """Return the study and its trials so far, by number."""

@@ -113,7 +113,7 @@ def _told(setting: Setting, store: Store, worker: Worker) -> Tuned:
         paths.append(folder / "best.yaml")
     pruned = write_pruned(folder / "pruned.yaml", found, ranked)
     finalists = tuple(trial.run for trial in worker.finalists())
-    if not any(trial.in_work for trial in found.trials):
+    if not (worker.is_late or any(trial.in_work for trial in found.trials)):
         for trial in found.trials:
             if trial.run not in finalists and not trial.failed:
                 tidy(setting.run(trial.number, trial.config))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from pipeline.errors import Busy
+from pipeline.errors import Busy, Diverged
 from pipeline.search.policy import build
 from pipeline.search.records import Trial
 from pipeline.search.schedules import AFFORDABLE, spent_on
@@ -20,6 +20,7 @@ from pipeline.search.store import Store
 from pipeline.search.trial import Unusable, opened, train_step
 from pipeline.training.assemble import assemble
 from pipeline.training.fold import is_finished, train_fold
+from pipeline.training.work import told
 
 Say = Callable[[str], None]
 PAUSE = 1.0  # seconds between two looks whether others are done
@@ -67,6 +68,8 @@ class Worker:
 
     def _take(self) -> Claim | Nothing:
         """Take a step under the study's lock: one whose worker is gone, else a new one."""
+        if self.is_late:
+            return Nothing.LEFT
         with self.store.lock():
             trials = self.store.trials()
             for trial in trials:
@@ -76,7 +79,7 @@ class Worker:
                             self._give_up(trial)
                         return Nothing.YET
                     return Claim(trial, held)
-            step = None if self._is_late() else self._step(trials)
+            step = self._step(trials)
             if step is None:
                 return Nothing.YET if any(t.in_work for t in trials) else Nothing.LEFT
             number = self.store.order(step)
@@ -98,7 +101,9 @@ class Worker:
             return None
         return held
 
-    def _is_late(self) -> bool:
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is over in which new steps may be begun."""
         return self.until is not None and time.time() > self.until
 
     def _step(self, trials: list[Trial]) -> Step | None:
@@ -143,7 +148,7 @@ class Worker:
         finalists = self.finalists()
         names = [trial.run for trial in finalists]
         while left := [t for t in finalists if not self._finish(t)]:
-            if self._is_late():
+            if self.is_late:
                 break
             finalists = left
             time.sleep(PAUSE)
@@ -161,12 +166,16 @@ class Worker:
         run = opened(self.setting, trial)
         for fold in run.numbers:
             folder = run.fold_folder(fold)
-            if is_finished(folder) or self._is_late():
+            if is_finished(folder) or self.is_late:
                 continue
-            with contextlib.suppress(Busy), run.lock_job(folder.name):
-                if not is_finished(folder):
-                    record = train_fold(run.jobs([fold])[0][0])
-                    score = "-" if record["score"] is None else f"{record['score']:.4f}"
-                    self.say(f"{run.name}: fold {fold} {score} in {record['seconds']:.0f} s")
-        summary = assemble(run)
-        return summary.complete
+            try:
+                with run.lock_job(folder.name):
+                    if not is_finished(folder):
+                        record = train_fold(run.jobs([fold])[0][0])
+                        self.say(f"{run.name}: {told(f'fold {fold}', record, refit=False)}")
+            except Busy:
+                continue
+            except Diverged as error:  # a run of fewer folds is no member; the others are
+                self.say(f"warning: {run.name}: fold {fold}: {error}")
+                return True
+        return assemble(run).complete
