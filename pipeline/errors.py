@@ -25,6 +25,10 @@ class Diverged(PodiumError):
     """The loss of a training is no number any more."""
 
 
+class TooLarge(PodiumError):
+    """A network and its pictures do not fit into memory, however few at once."""
+
+
 class TooFewRows(PodiumError):
     """Fewer rows, or groups of rows, than parts to deal them to."""
 

@@ -82,9 +82,10 @@ class Study(Section):
     `hyperband` train all a little and go on with the best 1/`eta` of each task (ASHA, promoting).
     `tasks`: by name, the cheaper trainings; made by dividing the epochs by `eta` if none is given.
     `default`: whether the first trial is the recipe as it is, trained to the end, so that gains are
-    gains over it. `budget`: in whole trainings. `trials`: so many configurations at most. `finalists`: so many of
-    the best are then trained on all folds. `storage`: `journal`, a file beside the trials, the
-    URL of a database, or $NAME of a variable of the environment that holds one. `seed`: of the sampler; trials are trained by seed 0.
+    gains over it. `budget`: in whole trainings. `trials`: so many configurations at most.
+    `finalists`: so many of the best are then trained on all folds. `storage`: `journal`, a file
+    beside the trials, the URL of a database, or $NAME of a variable of the environment that holds
+    one. `seed`: of the sampler; all trials are trained by seed 0.
     """
 
     describe: str = ""

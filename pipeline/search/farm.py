@@ -9,7 +9,8 @@ from pathlib import Path
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
-from pipeline.search.setting import Setting, open_setting
+from pipeline.search.opening import open_setting
+from pipeline.search.setting import Setting
 from pipeline.search.store import Store
 from pipeline.search.worker import Worker
 from pipeline.training.engine import Call, Engine
@@ -65,7 +66,9 @@ def work(path: Path) -> None:
     if runtime.threads == "auto":  # each worker has its share of the cores
         runtime = runtime.model_copy(update={"threads": said["threads"]})
     setting = replace(setting, base=setting.base.model_copy(update={"runtime": runtime}))
-    worker = Worker(setting, Store(setting), print, said["until"])
+    store = Store(setting)
+    store.open()
+    worker = Worker(setting, store, print, said["until"])
     worker.search()
     worker.finish()
 

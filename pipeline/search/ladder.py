@@ -13,7 +13,7 @@ FULL = "full"
 
 def build_ladder(study: Study, recipe: Recipe, source: str) -> Ladder:
     """Return the levels of a study whose trials begin with `recipe`; `source` names its file."""
-    whole = Level(FULL, 1.0, epochs=recipe.training.epochs)
+    whole = Level(FULL, 1.0)
     if study.sampler != "multitask" and study.schedule == "none":
         return Ladder((whole,))
     named = {name: task for name, task in study.tasks.items() if task != Task()}

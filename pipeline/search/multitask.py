@@ -1,4 +1,4 @@
-"""Which trial to train further, and which to begin: Bayesian optimisation over (configuration, level).
+"""Which trial to train further, and which to begin: Bayesian optimisation over both.
 
 A Gaussian process predicts the loss of every configuration at every level. A trial is worth what
 its loss at the last level may lie below the best one, less what it costs to find out; since
@@ -12,21 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
 from scipy.stats import qmc
 
 from pipeline.search.outcomes import outcomes
 from pipeline.search.seen import Ladder, Seen, Step
 from pipeline.search.space import Config, Space
 from pipeline.search.surrogate import Belief, Kernel, Points
+from pipeline.search.worth import Worth
 
 GLOBAL, LOCAL, PARENTS = 256, 256, 8  # new configurations that are thought of
+REFINED = 0.15, 0.075, 0.0375  # steps of the rounds near those that promise most
+PROMISING, CHILDREN = 6, 64  # of each round
 CLOSE = 40  # of these, whose index is computed
+SHARE = 0.25  # of what is spent, at each level below the last one
 FITTED = 120  # observations that hyper-parameters are fitted to, at most
+SPARE = 32  # points of the sequence, of which the first that was not tried is taken
 AFFORDABLE = 1e-9
-NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
-NODE_WEIGHTS = NODE_WEIGHTS / NODE_WEIGHTS.sum()
-HALVINGS = 25
+BELOW_ONE = 1 - 1e-9
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,14 @@ class Multitask:
     seed: int
 
     def next(self, seen: Sequence[Seen], left: float) -> Step | None:
-        steps = sum(len(one.losses) for one in seen)
-        rng = np.random.default_rng([self.seed, len(seen), steps])
-        if len(seen) < self.first:
-            fresh = self._new(seen, self._sobol(1, len(seen)))
-            affordable = self.ladder.price(None, 0) <= left + AFFORDABLE
-            return Step(None, fresh[0], 0) if fresh and affordable else None
-        return self._decide(seen, left, rng)
+        scores = outcomes(seen, self.ladder.top)
+        if len(seen) < self.first or not scores:  # or so many workers that nothing has ended
+            if self.ladder.price(None, 0) > left + AFFORDABLE:
+                return None
+            fresh = self._new(seen, self._sobol(len(seen)))
+            if fresh or not scores:
+                return Step(None, fresh[0], 0) if fresh else None
+        return self._decide(seen, scores, left)
 
     @property
     def first(self) -> int:
@@ -53,26 +56,29 @@ class Multitask:
         d = len(self.space.params)
         return int(np.clip(1 / self.ladder.levels[0].cost, d // 2 + 1, 2 * d))
 
-    def _decide(self, seen: Sequence[Seen], left: float, rng: np.random.Generator) -> Step | None:
-        scores = outcomes(seen, self.ladder.top)
-        if not scores:
-            fresh = self._new(seen, self._sobol(1, len(seen)))
-            return Step(None, fresh[0], 0) if fresh else None
+    def _decide(
+        self, seen: Sequence[Seen], scores: dict[tuple[int, int], float], left: float
+    ) -> Step | None:
+        """Return the step that is worth most by what is believed."""
+        steps = sum(len(one.losses) for one in seen)
+        rng = np.random.default_rng([self.seed, len(seen), steps])
         belief = self._belief(seen, scores)
         paused = [
             one
             for one in seen
             if one.losses and not (one.failed or one.in_work or one.reached == self.ladder.top)
         ]
-        fresh = self._thought_of(seen, belief, rng)
+        reference = self._reference(belief, {one.number for one in seen if one.in_work})
+        fresh = self._thought_of(seen, belief, reference, rng)
         configs = [one.config for one in paused] + fresh
         reached = [one.reached for one in paused] + [None] * len(fresh)
         trials = [one.number for one in paused] + [-1 - i for i in range(len(fresh))]
         if not configs:
             return None
         asked = self._points(configs, np.full(len(configs), self.ladder.top), trials)
-        worth = Worth.of(belief, asked, self._reference(belief, seen), self.ladder.top)
-        found = self._best(worth, asked, reached, left)
+        worth = Worth.of(belief, asked, reference, self.ladder.top)
+        found = self._best(worth, reached, left, self._full(seen))
+        found = found or self._best(worth, reached, left) or self._last(worth, reached, left)
         if found is None:
             return None
         row, level = found
@@ -80,34 +86,54 @@ class Multitask:
         return Step(number, configs[row], level)
 
     def _best(
-        self, worth: "Worth", asked: Points, reached: list[int | None], left: float
+        self,
+        worth: Worth,
+        reached: list[int | None],
+        left: float,
+        full: frozenset[int] = frozenset(),
     ) -> tuple[int, int] | None:
-        """Return the row of `asked` with the highest index, and the level to bring it to."""
+        """Return the row with the highest index, and the level to bring it to, none of `full`."""
         ladder, best, found = self.ladder, -1.0, None
         whole = np.array([ladder.price(r, ladder.top) for r in reached])
         rate = worth.improvement / whole
-        for at in range(-1, ladder.top):
-            rows = np.array([i for i, r in enumerate(reached) if (-1 if r is None else r) == at])
-            rows = rows[whole[rows] <= left + AFFORDABLE] if len(rows) else rows
-            if not len(rows):
-                continue
+        for before in (None, *range(ladder.top)):
+            rows = np.array([i for i, r in enumerate(reached) if r == before], int)
+            rows = rows[whole[rows] <= left + AFFORDABLE]
             rows = rows[np.argsort(-rate[rows], kind="stable")[:CLOSE]]
-            before = None if at < 0 else at
-            for level in range(at + 1, ladder.top + 1):
-                step, rest = ladder.price(before, level), ladder.price(level, ladder.top)
-                if level == ladder.top:
-                    index = rate[rows]
-                elif step + rest > left + AFFORDABLE:
+            for path in self._paths(before, left) if len(rows) else ():
+                if path[0] in full:
                     continue
-                else:
-                    index = worth.index(asked.take(rows).at(level), rows, step, rest)
+                index = rate[rows]
+                if len(path) > 1:
+                    prices = [
+                        ladder.price(a, b) for a, b in zip((before, *path[:-1]), path, strict=True)
+                    ]
+                    index = worth.index(rows, path[:-1], prices)
                 if index.max() > best:
-                    best, found = float(index.max()), (int(rows[index.argmax()]), level)
-        return self._last(worth, reached, left) if found is None else found
+                    best, found = float(index.max()), (int(rows[index.argmax()]), path[0])
+        return found
 
-    def _last(
-        self, worth: "Worth", reached: list[int | None], left: float
-    ) -> tuple[int, int] | None:
+    def _full(self, seen: Sequence[Seen]) -> frozenset[int]:
+        """Return the levels below the last one that had their share of what was spent: new trials
+        are in endless supply, and the best of them would always look better than those begun."""
+        spent = np.zeros(self.ladder.top + 1)
+        for one in seen:
+            levels = sorted({*one.losses, one.ordered})
+            for before, level in zip([None, *levels[:-1]], levels, strict=True):
+                spent[level] += self.ladder.price(before, level)
+        return frozenset(np.flatnonzero(spent[:-1] > SHARE * spent.sum()).tolist())
+
+    def _paths(self, before: int | None, left: float) -> list[tuple[int, ...]]:
+        """Return the affordable sequences of levels to the last one that are thought of: through
+        all, and, where every level begins anew, through one other or none."""
+        first, top = 0 if before is None else before + 1, self.ladder.top
+        if self.ladder.continues:
+            return [tuple(range(first, top + 1))]
+        paths = [(level, top) for level in range(first, top)] + [(top,)]
+        costs = [sum(self.ladder.levels[level].cost for level in path) for path in paths]
+        return [p for p, cost in zip(paths, costs, strict=True) if cost <= left + AFFORDABLE]
+
+    def _last(self, worth: Worth, reached: list[int | None], left: float) -> tuple[int, int] | None:
         """Return the best step where nothing can be brought to the last level any more."""
         for row in np.argsort(-worth.improvement, kind="stable").tolist():
             first = 0 if reached[row] is None else reached[row] + 1
@@ -136,20 +162,24 @@ class Multitask:
         more = [one.config for one in busy], levels, [one.number for one in busy]
         return belief.believing(self._points(*more))
 
-    def _reference(self, belief: Belief, seen: Sequence[Seen]) -> Points:
-        """Return the trial at the last level that is believed to be the best of those that got
-        there, or, before any did, of all."""
-        top = self.ladder.top
-        there = belief.points.levels == top
-        rows = np.flatnonzero(there) if there.any() else np.arange(len(belief.points))
-        candidates = belief.points.take(rows).at(top)
+    def _reference(self, belief: Belief, busy: set[int]) -> Points:
+        """Return the trial that is believed to be the best at the last level, of those that got
+        there and those in work, lest many workers follow one promise; or, before any did, of all.
+        """
+        points, top = belief.points, self.ladder.top
+        there = points.levels == top
+        if there.any():
+            there |= np.isin(points.trials, list(busy))
+        rows = np.flatnonzero(there) if there.any() else np.arange(len(points))
+        candidates = points.take(rows).at(top)
         means = belief.means(belief.weights(candidates))
         return candidates.take(np.array([int(means.argmin())]))
 
     def _thought_of(
-        self, seen: Sequence[Seen], belief: Belief, rng: np.random.Generator
+        self, seen: Sequence[Seen], belief: Belief, reference: Points, rng: np.random.Generator
     ) -> list[Config]:
-        """Return new configurations: anywhere, and near those that are believed to be the best."""
+        """Return new configurations: anywhere, near those that are believed to be the best, and,
+        in rounds of smaller and smaller steps, near those that promise most."""
         d, top = len(self.space.params), self.ladder.top
         firsts = np.unique(belief.points.trials, return_index=True)[1]
         known = belief.points.take(firsts).at(top)
@@ -157,27 +187,56 @@ class Multitask:
         parents = known.units[order[np.arange(LOCAL) % len(order)]]
         changed = rng.random((LOCAL, d)) < rng.choice([1.5 / d, 0.5, 1.0], (LOCAL, 1))
         changed[np.arange(LOCAL), rng.integers(d, size=LOCAL)] = True
-        steps = rng.normal(size=(LOCAL, d)) * rng.choice([0.03, 0.1, 0.25], (LOCAL, 1))
-        moved = np.abs(parents + steps)
-        moved = np.where(moved > 1, 2 - moved, moved).clip(0, 1 - 1e-9)
-        anywhere = rng.random((LOCAL, d))
-        ordered = np.array([param.is_ordered for param in self.space.params])
-        points = np.where(changed, np.where(ordered, moved, anywhere), parents)
-        return self._new(seen, np.concatenate([rng.random((GLOBAL, d)), points]))
+        near = self._moved(parents, changed, rng.choice([0.03, 0.1, 0.25], (LOCAL, 1)), rng)
+        found = self._new(seen, np.concatenate([rng.random((GLOBAL, d)), near]))
+        for step in REFINED:
+            if not found:
+                break
+            asked = self._fresh_points(found)
+            gain = Worth.of(belief, asked, reference, top).improvement
+            best = np.argsort(-gain, kind="stable")[:PROMISING]
+            parents = asked.units[best[np.arange(CHILDREN) % len(best)]]
+            changed = rng.random((CHILDREN, d)) < 0.5
+            found = self._new(seen, self._moved(parents, changed, step, rng), found)
+        return found
 
-    def _sobol(self, count: int, skipped: int) -> np.ndarray:
+    def _moved(
+        self,
+        parents: np.ndarray,
+        changed: np.ndarray,
+        step: float | np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Return points (n, d) near `parents`: what is `changed` moves a normal step, reflected at
+        the ends, and of choices without an order, one in three is drawn anew."""
+        moved = np.abs(parents + step * rng.normal(size=parents.shape))
+        moved = np.where(moved > 1, 2 - moved, moved).clip(0, BELOW_ONE)
+        ordered = np.array([param.is_ordered for param in self.space.params])
+        drawn = np.where(ordered, moved, rng.random(parents.shape))
+        changed = changed & (ordered | (rng.random(parents.shape) < 1 / 3))
+        return np.where(changed, drawn, parents)
+
+    def _fresh_points(self, configs: list[Config]) -> Points:
+        """Return configurations that have not begun, at the last level."""
+        levels = np.full(len(configs), self.ladder.top)
+        return self._points(configs, levels, [-1 - i for i in range(len(configs))])
+
+    def _sobol(self, skipped: int) -> np.ndarray:
+        """Return the next points (n, d) of a scrambled Sobol sequence."""
         sequence = qmc.Sobol(len(self.space.params), rng=np.random.default_rng(self.seed))
         if skipped:
             sequence.fast_forward(skipped)
-        return sequence.random(count)
+        return sequence.random(SPARE)
 
-    def _new(self, seen: Sequence[Seen], units: np.ndarray) -> list[Config]:
-        """Return the configurations at `units` that were not tried yet, each once."""
-        tried = {json.dumps(one.config, sort_keys=True) for one in seen}
-        found = {}
+    def _new(
+        self, seen: Sequence[Seen], units: np.ndarray, others: Sequence[Config] = ()
+    ) -> list[Config]:
+        """Return `others` and the configurations at `units` that were not tried yet, each once."""
+        tried = {_text(one.config) for one in seen}
+        found = {_text(config): config for config in others}
         for point in units:
             config = self.space.config(point)
-            text = json.dumps(config, sort_keys=True)
+            text = _text(config)
             if text not in tried:
                 found.setdefault(text, config)
         return list(found.values())
@@ -187,64 +246,8 @@ class Multitask:
         return Points(np.nan_to_num(units, nan=0.5), levels, np.array(trials))
 
 
-@dataclass(frozen=True)
-class Worth:
-    """What candidates (m,) may gain on the reference at the last level: mean and variance of the
-    difference, and what it takes to tell what a step would teach of it."""
-
-    belief: Belief
-    asked: Points
-    reference: Points
-    mean: np.ndarray
-    variance: np.ndarray
-    explained: np.ndarray
-    explained_reference: np.ndarray
-
-    @classmethod
-    def of(cls, belief: Belief, asked: Points, reference: Points, top: int) -> "Worth":
-        own, other = belief.weights(asked), belief.weights(reference)
-        mean = belief.means(other) - belief.means(own)
-        kernel, theta = belief.kernel, belief.theta
-        prior = kernel.variance(theta, asked)
-        prior_reference = kernel.variance(theta, reference)
-        shared = kernel.between(theta, asked, reference)[:, 0]
-        variance = prior + prior_reference - 2 * shared - ((own - other) ** 2).sum(axis=0)
-        return cls(belief, asked, reference, mean, np.maximum(variance, 1e-10), own, other)
-
-    @property
-    def improvement(self) -> np.ndarray:
-        """The expected improvement on the reference, (m,)."""
-        return expected_improvement(self.mean, np.sqrt(self.variance))
-
-    def index(self, steps: Points, rows: np.ndarray, step: float, rest: float) -> np.ndarray:
-        """Return the index of going to `steps` first: the price of a whole training at which
-
-            E[max(0, improvement expected after the step - price * rest)] = price * step.
-        """
-        kernel, theta = self.belief.kernel, self.belief.theta
-        seen = self.belief.weights(steps)
-        difference = self.explained_reference - self.explained[:, rows]
-        covariance = kernel.between(theta, self.reference, steps)[0]
-        covariance = covariance - kernel.paired(theta, self.asked.take(rows), steps)
-        covariance = covariance - (seen * difference).sum(axis=0)
-        known = kernel.variance(theta, steps) - (seen**2).sum(axis=0) + self.belief.noise
-        learnt = np.minimum(covariance**2 / np.maximum(known, 1e-10), self.variance[rows])
-        spread = np.sqrt(np.maximum(self.variance[rows] - learnt, 1e-10))[:, None]
-        means = self.mean[rows, None] + np.sqrt(learnt)[:, None] * NODES
-        after = expected_improvement(means, spread)
-        low, high = np.zeros(len(rows)), after @ NODE_WEIGHTS / step
-        for _ in range(HALVINGS):
-            price = (low + high) / 2
-            gain = np.maximum(after - price[:, None] * rest, 0) @ NODE_WEIGHTS
-            pays = gain > price * step
-            low, high = np.where(pays, price, low), np.where(pays, high, price)
-        return low
-
-
-def expected_improvement(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Return E[max(0, d)] of normal d; 0 is what is to be exceeded."""
-    z = mean / spread
-    return mean * ndtr(z) + spread * np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+def _text(config: Config) -> str:
+    return json.dumps(config, sort_keys=True)
 
 
 def _spread(count: int, most: int) -> np.ndarray:

@@ -158,7 +158,8 @@ def distribution(param: Param) -> Any:
     if param.kind == "uniform":
         return FloatDistribution(*said.uniform, step=said.step)
     if param.kind == "integer":
-        return IntDistribution(*said.integer, step=int(said.step or 1))
+        (low, high), step = said.integer, int(said.step or 1)
+        return IntDistribution(low, high - (high - low) % step, step=step)
     if param.kind == "powers_of_two":
         low, high = (value.bit_length() - 1 for value in said.powers_of_two)
         return IntDistribution(low, high)

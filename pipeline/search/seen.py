@@ -42,13 +42,16 @@ class Ladder:
 @dataclass(frozen=True)
 class Seen:
     """A trial: its configuration, its losses by level (lower is better; a metric that is better
-    when it is greater is negated), the level that was ordered last, and whether it failed."""
+    when it is greater is negated), the level that was ordered last, whether it failed, and the
+    level that it began at (the lowest with a loss, if it is not given: on the way to a level, a
+    trial gives the losses of those below for nothing)."""
 
     number: int
     config: Config
     losses: dict[int, float] = field(default_factory=dict)
     ordered: int = 0
     failed: bool = False
+    begun: int | None = None
 
     @property
     def reached(self) -> int | None:
@@ -70,8 +73,20 @@ class Step:
     level: int
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a step came to at a level: the score, the loss that is minimised, the seconds that were
+    trained for it."""
+
+    level: int
+    score: float | None
+    loss: float
+    seconds: float
+
+
 class Policy(Protocol):
     """Who decides: `next` returns None where nothing can be decided before trials in work end."""
 
-    def next(self, seen: Sequence[Seen], left: float) -> Step | None:
-        """Return the next step, with `left` of the budget in whole trainings."""
+    def next(self, seen: Sequence[Seen], left: float, new: bool = True) -> Step | None:
+        """Return the next step, with `left` of the budget in whole trainings; without `new`, one of
+        a trial that is there."""

@@ -64,7 +64,7 @@ class Param:
         if step is None:
             return _clipped(low + unit * (high - low), low, high)
         value = low + step * _cell(unit, int((high - low) / step + 1e-9) + 1)
-        return int(value) if self.kind == "integer" else float(value)
+        return int(value) if self.kind == "integer" else float(f"{value:.12g}")  # .3, not .3000...4
 
     def unit(self, value: Any) -> float:
         """Return where a value lies in [0, 1]; of discrete ones, the middle of their cell."""

@@ -9,20 +9,20 @@ told by its own lock, which the kernel lets go of when its process dies.
 import contextlib
 import json
 import shutil
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.files import read_json, read_object, write_json
+from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.locks import lock
-from pipeline.config.schema import differing
 from pipeline.errors import PodiumError
+from pipeline.search.identity import RECORD, REMEDY, check_same, identity, study_id
 from pipeline.search.records import Found, Trial
 from pipeline.search.samplers import distribution, encoded
-from pipeline.search.seen import Step
+from pipeline.search.seen import Outcome, Step
 from pipeline.search.setting import Setting
 from pipeline.search.storage import mend, open_storage
 
@@ -30,19 +30,6 @@ if TYPE_CHECKING:
     import optuna
 
 WAIT = 600.0  # seconds for the study's lock, under which a Gaussian process may be fitted
-# What may change of a study between two commands: how long it goes on, and words.
-FREE = ("describe", "budget", "trials", "finalists", "storage")
-REMEDY = "choose another STUDY= name, or FRESH=1 to delete its trials and start anew"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a step came to, by level: the score, the loss that is minimised, seconds."""
-
-    level: int
-    score: float | None
-    loss: float
-    seconds: float
 
 
 class Store:
@@ -50,10 +37,11 @@ class Store:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
+        self._id = ""  # of the study that was opened
 
     @property
     def record_path(self) -> Path:
-        return self.setting.folder / "study.json"
+        return self.setting.folder / RECORD
 
     @property
     def journal(self) -> Path:
@@ -61,95 +49,110 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the study's lock, waiting for it."""
-        path = self.setting.folder.parent / ".locks" / f"study-{self.setting.name}.lock"
-        with lock(path, f"study {self.setting.name}", wait=WAIT):
+        """Hold the study's lock, waiting for it; refuse a study that was begun anew meanwhile."""
+        with self._lock():
+            if self._id and study_id(self.setting) != self._id:
+                shown = self.setting.project.shown(self.setting.folder)
+                raise PodiumError(f"{shown}: begun anew meanwhile; run the same command again")
             mend(self.journal)
             yield
 
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        path = self._lock_path(f"study-{self.setting.name}")
+        return lock(path, f"study {self.setting.name}", wait=WAIT)
+
+    def _lock_path(self, name: str) -> Path:
+        return self.setting.folder.parent / ".locks" / f"{name}.lock"
+
     def claim(self, number: int) -> contextlib.AbstractContextManager[None]:
         """Hold a trial's lock, as whoever trains it does; Busy if somebody else does."""
-        name = self.setting.run_name(number)
-        return lock(self._trial_lock(name), f"trial {name}")
+        return self._claim_run(self.setting.run_name(number))
 
-    def _trial_lock(self, run: str) -> Path:
-        return self.setting.folder.parent / ".locks" / f"{run}.trial.lock"
+    def _claim_run(self, run: str) -> contextlib.AbstractContextManager[None]:
+        return lock(self._lock_path(f"{run}.trial"), f"trial {run}")
 
     def open(self) -> None:
         """Make the study's folder and record, or check that the one there is of the same study."""
-        with self.lock():
-            identity = self._identity()
+        setting = self.setting
+        with self._lock():
+            mend(self.journal)
             if self.record_path.exists():
-                self._check_same(identity)
-            elif self.setting.folder.exists() and any(self.setting.folder.iterdir()):
-                shown = self.setting.project.shown(self.setting.folder)
-                raise PodiumError(f"{shown}: not a study (it has no study.json); {REMEDY}")
-            write_json(self.record_path, identity)
-            _ = self._optuna
+                check_same(setting)
+            elif setting.folder.exists() and any(setting.folder.iterdir()):
+                shown = setting.project.shown(setting.folder)
+                raise PodiumError(f"{shown}: not a study (it has no {RECORD}); {REMEDY}")
+            own = study_id(setting) or uuid.uuid4().hex[:12]
+            write_json(self.record_path, identity(setting) | {"id": own})
+            self._id = own
+            self._create()
+            self._complete()
 
     def check_there(self) -> None:
         """Refuse a folder that is not of this study, writing nothing."""
         if self.record_path.exists():
-            self._check_same(self._identity())
+            check_same(self.setting)
 
-    def _identity(self) -> dict[str, Any]:
+    @property
+    def _name(self) -> str:
+        """Optuna's name of the study: its id tells it from those of other projects that share a
+        database, and from what was there before FRESH=1."""
+        own = self._id or study_id(self.setting)
+        return f"{self.setting.data.competition.name}/{self.setting.name}/{own}"
+
+    def _storage(self) -> Any:
         setting = self.setting
-        said = setting.study.model_dump(mode="json")
-        free = {key: said.pop(key) for key in FREE}
-        return {
-            "competition": setting.data.competition.name,
-            "study": said,
-            "levels": [level.__dict__ for level in setting.ladder.levels],
-            "metric": setting.data.metric.identity,
-            "recipe_hash": setting.base.hash,
-            "folds_hash": setting.folds.hash,
-            "data_hash": setting.data.hash,
-            "goes_on": free,
-        }
+        return open_storage(setting.study.storage, self.journal, setting.source)
 
-    def _check_same(self, new: dict[str, Any]) -> None:
-        """Refuse to go on with trials of another study, saying how it differs."""
-        old = read_object(self.record_path, new.keys(), REMEDY)
-        shown = self.setting.project.shown(self.setting.folder)
-        goes_on = old["goes_on"] if isinstance(old["goes_on"], dict) else {}
-        if goes_on.get("storage") != new["goes_on"]["storage"]:
-            raise PodiumError(
-                f"{shown}: its trials are in storage {goes_on.get('storage')!r}, not "
-                f"{new['goes_on']['storage']!r}; set it back, or {REMEDY}"
-            )
-        for key in (key for key in new if key != "goes_on"):
-            if old[key] != new[key]:
-                both = isinstance(old[key], dict) and isinstance(new[key], dict)
-                how = "; ".join(differing(old[key], new[key])) if both else "its hash"
-                what = {"study": self.setting.source, "recipe_hash": "the recipe"}.get(key, key)
-                raise PodiumError(f"{shown}: made with another {what} ({how}); {REMEDY}")
+    def _create(self) -> None:
+        import optuna
+
+        direction = "maximize" if self.setting.sign > 0 else "minimize"
+        storage = self._storage()
+        if self._name not in optuna.get_all_study_names(storage):
+            optuna.create_study(storage=storage, study_name=self._name, direction=direction)
+
+    def _complete(self) -> None:
+        """Complete the trials whose worker was killed between their last value and that."""
+        top = self.setting.ladder.top
+        for trial in self._optuna.get_trials(deepcopy=False):
+            if top in trial.intermediate_values and not trial.state.is_finished():
+                self._close(trial, trial.intermediate_values[top])
 
     @cached_property
     def _optuna(self) -> "optuna.Study":
         import optuna
 
-        setting = self.setting
-        return optuna.create_study(
-            storage=open_storage(setting.study.storage, self.journal, setting.source),
-            study_name=f"{setting.data.competition.name}/{setting.name}",
-            direction="maximize" if setting.sign > 0 else "minimize",
-            load_if_exists=True,
-        )
+        try:
+            return optuna.load_study(study_name=self._name, storage=self._storage())
+        except KeyError:
+            shown = self.setting.project.shown(self.setting.folder)
+            raise PodiumError(
+                f"{shown}: its trials are not in storage {self.setting.study.storage} any more; "
+                f"{REMEDY}"
+            ) from None
 
     def delete(self) -> None:
         """Delete the study and its trials' runs, as long as nobody works on any of them."""
+        import optuna
+
         setting = self.setting
-        with self.lock(), contextlib.ExitStack() as held:
+        with self._lock(), contextlib.ExitStack() as held:
+            mend(self.journal)
+            known = []
+            if self.record_path.exists():
+                with contextlib.suppress(PodiumError):  # what is lost needs no deleting
+                    known = self.trials()
             runs = self._runs()
-            for run in runs:
-                held.enter_context(lock(self._trial_lock(run.name), f"trial {run.name}"))
+            for name in sorted({trial.run for trial in known} | {run.name for run in runs}):
+                held.enter_context(self._claim_run(name))
+            for run in runs:  # a finalist is in work under the locks of its folds alone
+                for fold in [*run.glob("fold-*"), *run.glob("share-*/fold-*")]:
+                    job = ".".join(fold.relative_to(run).parts)
+                    held.enter_context(lock(self._lock_path(f"{run.name}.{job}"), f"{run.name}"))
             for run in runs:
                 shutil.rmtree(run)
-            if self.journal.exists() or setting.study.storage != "journal":
-                import optuna
-
-                name, storage = self._optuna.study_name, self._optuna._storage
-                optuna.delete_study(study_name=name, storage=storage)
+            if "_optuna" in self.__dict__:
+                optuna.delete_study(study_name=self._name, storage=self._optuna._storage)
                 del self.__dict__["_optuna"]
             shutil.rmtree(setting.folder, ignore_errors=True)
 
@@ -186,6 +189,7 @@ class Store:
             seconds={level: one["seconds"] for level, one in levels.items()},
             ended={level: datetime.fromisoformat(one["ended"]) for level, one in levels.items()},
             error=said.get("error", ""),
+            begun=int(said["begun"]),
         )
 
     def order(self, step: Step) -> int:
@@ -193,33 +197,47 @@ class Store:
         from optuna.trial import TrialState, create_trial
 
         if step.trial is not None:
+            self._say(step.trial, "attempts", [0, 0])
             self._say(step.trial, "ordered", step.level)
-            self._say(step.trial, "attempts", 0)
             return step.trial
         by_key = {param.key: param for param in self.setting.space.params}
         config = {key: encoded(by_key[key], value) for key, value in step.config.items()}
         number = len(self._optuna.get_trials(deepcopy=False))
-        said = {"config": json.dumps(step.config), "ordered": step.level, "attempts": 0}
+        said = {"config": json.dumps(step.config), "ordered": step.level, "begun": step.level}
         template = create_trial(
             state=TrialState.RUNNING,
             params=config,
             distributions={key: distribution(by_key[key]) for key in config},
-            user_attrs={**said, "run": self.setting.run_name(number)},
+            user_attrs={**said, "attempts": [0, 0], "run": self.setting.run_name(number)},
         )
         self._optuna.add_trial(template)
         return number
 
-    def attempt(self, number: int) -> int:
-        """Count that a trial's step is begun, or begun again; return how often it was."""
-        count = int(self._frozen(number).user_attrs["attempts"]) + 1
-        self._say(number, "attempts", count)
+    def attempt(self, number: int, epochs: int) -> int:
+        """Count that a trial's step is begun, or begun again; return how often it was since it last
+        came further than `epochs`, those that are trained."""
+        count, before = self._frozen(number).user_attrs["attempts"]
+        count = 1 if epochs > before else count + 1
+        self._say(number, "attempts", [count, epochs])
         return count
+
+    def excuse(self, number: int) -> None:
+        """Take back an attempt that ended for a reason that is not the trial's."""
+        count, epochs = self._frozen(number).user_attrs["attempts"]
+        self._say(number, "attempts", [max(0, count - 1), epochs])
+
+    def note(self, number: int, crash: str) -> None:
+        """Write down how a trial's step crashed; if it does so again and again, that is why."""
+        self._say(number, "crash", crash)
+
+    def crash(self, number: int) -> str:
+        return self._frozen(number).user_attrs.get("crash", "")
 
     def tell(self, number: int, outcomes: list[Outcome]) -> None:
         """Write down what a step came to; at the last level the trial is complete."""
-        from optuna.trial import TrialState
-
         storage, trial = self._optuna._storage, self._frozen(number)
+        if trial.state.is_finished():
+            return
         for one in outcomes:
             if one.level in trial.intermediate_values:
                 continue
@@ -230,8 +248,12 @@ class Store:
             storage.set_trial_intermediate_value(trial._trial_id, one.level, value)
         top = [one for one in outcomes if one.level == self.setting.ladder.top]
         if top:
-            value = -self.setting.sign * top[0].loss
-            storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [value])
+            self._close(trial, -self.setting.sign * top[0].loss)
+
+    def _close(self, trial: "optuna.trial.FrozenTrial", value: float) -> None:
+        from optuna.trial import TrialState
+
+        self._optuna._storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [value])
 
     def fail(self, number: int, error: str) -> None:
         """Write down why a trial cannot be trained."""
@@ -239,7 +261,8 @@ class Store:
 
         self._say(number, "error", error)
         trial = self._frozen(number)
-        self._optuna._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        if not trial.state.is_finished():
+            self._optuna._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def _frozen(self, number: int) -> "optuna.trial.FrozenTrial":
         return self._optuna.get_trials(deepcopy=False)[number]

@@ -12,21 +12,36 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts.files import read_json
-from pipeline.errors import Diverged, PodiumError
-from pipeline.folds.subsets import nested
-from pipeline.search.seen import Level, Seen
+from pipeline.errors import Diverged, PodiumError, TooLarge
+from pipeline.search.seen import Level, Outcome, Seen
 from pipeline.search.setting import Setting, TrialRun
-from pipeline.search.store import Outcome
+from pipeline.search.shares import share_rows
+from pipeline.search.space import Config
 from pipeline.training.assemble import assemble
-from pipeline.training.check import check_network, check_recipe, check_steps
+from pipeline.training.check import check_keys, check_network, check_recipe, check_steps
 from pipeline.training.fold import DONE, is_finished, train_fold, train_until
-from pipeline.training.job import FoldJob
+from pipeline.training.learning.watch import best_epoch
 
 Line = dict[str, float | None]
 
 
 class Unusable(PodiumError):
-    """A configuration that cannot be trained: the trial fails, and the study goes on."""
+    """A configuration that cannot be trained, on any machine like this one: the trial fails, and
+    the study goes on."""
+
+
+def check_config(setting: Setting, config: Config, level: int) -> None:
+    """Refuse a configuration whose keys do not go together, or not with the rows of a level."""
+    try:
+        recipe = setting.recipe(config)
+        check_keys(recipe, setting.data)
+        run = setting.plain_run
+        rows = run.parts.trained(run.splits.train_rows(setting.judged_on[0]))
+        check_steps(recipe, len(share_rows(setting, rows, level)))
+        scratch = recipe.model.model_copy(update={"pretrained": False})
+        check_network(recipe.model_copy(update={"model": scratch}), setting.data)
+    except PodiumError as error:
+        raise Unusable(str(error)) from None
 
 
 def train_step(setting: Setting, trial: Seen) -> list[Outcome]:
@@ -35,98 +50,75 @@ def train_step(setting: Setting, trial: Seen) -> list[Outcome]:
     run = opened(setting, trial)
     ladder, level = setting.ladder, setting.ladder.levels[trial.ordered]
     whole = trial.ordered == ladder.top
-    if ladder.continues or whole:
-        lines = [_advance(run, fold, level) for fold in setting.judged_on]
-        ended = all(is_finished(run.fold_folder(fold)) for fold in setting.judged_on)
-        if ended:
-            assemble(run)
-        levels = range(trial.ordered + 1) if ladder.continues else [trial.ordered]
-        if ended and not whole:  # it stopped of itself, so that there is no more to be trained
-            levels = range(ladder.top + 1)
-        return [_outcome(setting, run, lines, number) for number in levels]
-    lines = [_share(setting, run, fold, trial.ordered) for fold in setting.judged_on]
-    return [_outcome(setting, run, lines, trial.ordered)]
+    try:
+        if not (ladder.continues or whole):
+            folders = [_share(setting, run, fold, trial.ordered) for fold in setting.judged_on]
+            return [_outcome(setting, run, folders, trial.ordered)]
+        folders = [_advance(run, fold, level) for fold in setting.judged_on]
+    except (Diverged, TooLarge) as error:
+        raise Unusable(str(error)) from None
+    ended = all(map(is_finished, folders))
+    if ended:
+        assemble(run)
+    levels = range(trial.ordered + 1) if ladder.continues else [trial.ordered]
+    if ended and not whole:  # it stopped of itself, so that there is no more to be trained
+        levels = range(ladder.top + 1)
+    return [_outcome(setting, run, folders, number) for number in levels]
 
 
 def opened(setting: Setting, trial: Seen) -> TrialRun:
-    """Return the run of a trial with its folder; refuse a configuration that is no recipe."""
-    try:
-        run = setting.run(trial.number, trial.config)
-        check_recipe(run.recipe, run.data)
-        if not run.record_path.exists():
-            rows = run.parts.trained(run.splits.train_rows(setting.judged_on[0]))
-            check_steps(run.recipe, len(rows))
-            check_network(run.recipe, run.data)
-    except PodiumError as error:
-        raise Unusable(str(error)) from None
+    """Return the run of a trial with its folder; what keeps it from being trained is the machine's
+    fault by now."""
+    run = setting.run(trial.number, trial.config)
+    check_recipe(run.recipe, run.data)
     run.check_trainable()
     run.open()
     return run
 
 
-def tidy(run: TrialRun) -> None:
+def epochs_done(folder: Path) -> int:
+    """Return how many epochs of a trial's trainings are written down, in all its folds."""
+    files = [*folder.glob("fold-*/history.csv"), *folder.glob("share-*/fold-*/history.csv")]
+    return sum(len(_history(file.parent)) for file in files)
+
+
+def tidy(folder: Path) -> None:
     """Delete what a paused trial needs to go on, when nobody will: its checkpoints. It can be
     trained again, to the same."""
-    for path in run.folder.glob("fold-*/last.pt"):
+    for path in [*folder.glob("fold-*/last.pt"), *folder.glob("share-*/fold-*/last.pt")]:
         path.unlink(missing_ok=True)
 
 
-def _advance(run: TrialRun, fold: int, level: Level) -> list[Line]:
-    """Train a fold up to a level, from its checkpoint if there is one; return its epochs."""
-    job = run.jobs([fold])[0][0]
-    with run.lock_job(job.folder.name):
-        if not is_finished(job.folder):
-            try:
-                train_until(job, level.epochs or job.recipe.training.epochs)
-            except Diverged as error:
-                raise Unusable(str(error)) from None
-    return _history(job.folder)
+def _advance(run: TrialRun, fold: int, level: Level) -> Path:
+    """Train a fold up to a level, from its checkpoint if there is one; return its folder."""
+    folder = run.fold_folder(fold)
+    with run.lock_job(folder.name):
+        if not is_finished(folder):
+            job = run.jobs([fold])[0][0]
+            train_until(job, level.epochs or job.recipe.training.epochs)
+    return folder
 
 
-def _share(setting: Setting, run: TrialRun, fold: int, number: int) -> list[Line]:
-    """Train on a share of the fold's rows; its weights are of no use, and go."""
-    level = setting.ladder.levels[number]
-    job = run.jobs([fold])[0][0]
-    folder = run.folder / f"share-{level.name.replace('/', '-')}" / job.folder.name
-    rows = _subset(setting, job, number)
-    meta = {**job.meta, "share": level.share}
-    parts = {"valid": job.parts["valid"]}
-    smaller = replace(job, folder=folder, train=job.train[rows], parts=parts, meta=meta)
+def _share(setting: Setting, run: TrialRun, fold: int, number: int) -> Path:
+    """Train on a share of the fold's rows, and return its folder; its weights are of no use, and
+    go."""
+    level, place = setting.ladder.levels[number], run.fold_folder(fold)
+    folder = run.folder / f"share-{level.name.replace('/', '-')}" / place.name
     with run.lock_job(f"{folder.parent.name}.{folder.name}"):
         if not is_finished(folder):
-            try:
-                train_fold(smaller)
-            except Diverged as error:
-                raise Unusable(str(error)) from None
+            job = run.jobs([fold])[0][0]
+            rows = share_rows(setting, job.train, number)
+            meta, parts = {**job.meta, "share": level.share}, {"valid": job.parts["valid"]}
+            train_fold(replace(job, folder=folder, train=rows, parts=parts, meta=meta))
         for name in ("last.pt", "model.safetensors", "valid.npz"):
             (folder / name).unlink(missing_ok=True)
-    return _history(folder)
+    return folder
 
 
-def _subset(setting: Setting, job: FoldJob, number: int) -> np.ndarray:
-    """Return the positions among the job's training rows that a level trains on: those of a lower
-    level are among them."""
-    shares = [1.0, *(level.share for level in reversed(setting.ladder.levels[:-1]))]
-    groups = None if setting.folds.group is None else setting.folds.group[job.train]
-    own = job.data.train.ids[job.train], job.data.labels[job.train], groups
-    found = nested(*own, shares, seed=0)
-    place = setting.ladder.top - number
-    if place >= len(found):
-        name = setting.ladder.levels[number].name
-        raise PodiumError(
-            f"{setting.source}: tasks.{name}: {len(job.train)} training rows cannot be cut so far; "
-            "take a larger share"
-        )
-    return found[place]
-
-
-def _outcome(setting: Setting, run: TrialRun, lines: list[list[Line]], number: int) -> Outcome:
+def _outcome(setting: Setting, run: TrialRun, folders: list[Path], number: int) -> Outcome:
     """Return the mean over folds of score and loss at a level, and the seconds up to it."""
-    level = setting.ladder.levels[number]
-    folds = [
-        _at_level(run, fold, own, level, number == setting.ladder.top)
-        for fold, own in zip(setting.judged_on, lines, strict=True)
-    ]
+    epochs = setting.ladder.levels[number].epochs
+    folds = [_at(run, setting.data.metric.sign, folder, epochs) for folder in folders]
     scores = [score for score, _, _ in folds]
     score = None if any(s is None for s in scores) else float(np.mean(scores))
     loss = float(np.mean([loss for _, loss, _ in folds]))
@@ -139,18 +131,17 @@ def _outcome(setting: Setting, run: TrialRun, lines: list[list[Line]], number: i
     return Outcome(number, score, loss, sum(seconds for _, _, seconds in folds))
 
 
-def _at_level(
-    run: TrialRun, fold: int, lines: list[Line], level: Level, whole: bool
+def _at(
+    run: TrialRun, sign: int, folder: Path, epochs: int | None
 ) -> tuple[float | None, float, float]:
-    """Return score, loss and seconds of a fold at a level."""
-    folder = run.fold_folder(fold)
-    done = lines if level.epochs is None else lines[: level.epochs]
-    line, seconds = done[-1], sum(one["seconds"] for one in done)
-    score = line["valid_score"]
-    if whole and is_finished(folder):
+    """Return score, loss and seconds of a fold after so many epochs, or all: of the epoch that the
+    recipe would keep."""
+    lines = _history(folder)[:epochs]
+    best = run.recipe.training.checkpoint == "best"
+    line = lines[best_epoch(lines, sign)] if best else lines[-1]
+    score, seconds = line["valid_score"], sum(one["seconds"] for one in lines)
+    if epochs is None and is_finished(folder):
         record = read_json(folder / DONE)
-        best = record.get("best_epoch")
-        line = lines[best - 1] if best else line
         score, seconds = record["score"], record["seconds"]
     return score, line["valid_loss"], seconds
 

@@ -1,17 +1,20 @@
 """`make tune`: search for a better recipe, alone or with other workers, and train the finalists."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.project import Project
+from pipeline.errors import PodiumError
 from pipeline.search.best import write_best
 from pipeline.search.farm import farm
 from pipeline.search.importance import Ranked, rank
+from pipeline.search.opening import open_setting
 from pipeline.search.records import Found
 from pipeline.search.report import Part, report_parts
-from pipeline.search.setting import Setting, open_setting
+from pipeline.search.setting import Setting
 from pipeline.search.store import Store
 from pipeline.search.trial import tidy
 from pipeline.search.worker import Worker
@@ -75,11 +78,16 @@ def tune(project: Project, request: TuneRequest, say: Say) -> Tuned:
     _announce(setting, store, say)
     until = None if request.seconds is None else time.time() + request.seconds
     worker = Worker(setting, store, say, until)
-    if request.engine is None:
-        worker.search()
-        worker.finish()
-    else:
-        farm(setting, request.engine, request.workers, until, say)
+    try:
+        if request.engine is None:
+            worker.search()
+            worker.finish()
+        else:
+            farm(setting, request.engine, request.workers, until, say)
+    except Exception:  # what was found until then is worth its pictures
+        with contextlib.suppress(PodiumError):
+            _told(setting, store, worker)
+        raise
     return _told(setting, store, worker)
 
 
@@ -115,7 +123,7 @@ def _told(setting: Setting, store: Store, worker: Worker) -> Tuned:
     finalists = tuple(trial.run for trial in worker.finalists())
     if not (worker.is_late or any(trial.in_work for trial in found.trials)):
         for trial in found.trials:
-            if trial.run not in finalists and not trial.failed:
-                tidy(setting.run(trial.number, trial.config))
+            if trial.run not in finalists:
+                tidy(folder.parent / trial.run)
     last = folder / "pruned.yaml" if pruned else None
     return Tuned(setting, found, ranked, tuple(paths), last, finalists)

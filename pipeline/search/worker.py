@@ -10,26 +10,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from pipeline.errors import Busy, Diverged
+from pipeline.artifacts.files import read_json
+from pipeline.errors import Busy, Diverged, PodiumError, TooLarge
 from pipeline.search.policy import build
 from pipeline.search.records import Trial
 from pipeline.search.schedules import AFFORDABLE, spent_on
 from pipeline.search.seen import Policy, Seen, Step
-from pipeline.search.setting import Setting
+from pipeline.search.setting import Setting, TrialRun
 from pipeline.search.store import Store
-from pipeline.search.trial import Unusable, opened, train_step
+from pipeline.search.trial import Unusable, check_config, epochs_done, opened, train_step
 from pipeline.training.assemble import assemble
 from pipeline.training.fold import is_finished, train_fold
 from pipeline.training.work import told
 
 Say = Callable[[str], None]
 PAUSE = 1.0  # seconds between two looks whether others are done
-ATTEMPTS = 3  # that a step may cost its process before the trial is given up
+ATTEMPTS = 3  # that a step may cost its process, without an epoch gained, before it is given up
+FAILURES = 10  # trials in a row, after which the space is taken to be wrong
 
 
 class Nothing(Enum):
-    """Why there is no step to take: not yet, or no more."""
+    """Why there is no step to take: look again, look again later, or it is over."""
 
+    NOW = "now"
     YET = "yet"
     LEFT = "left"
 
@@ -52,6 +55,11 @@ class Worker:
     say: Say
     until: float | None = None
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is over in which new steps may be begun."""
+        return self.until is not None and time.time() > self.until
+
     def search(self) -> None:
         """Take and train steps until the budget is spent."""
         waiting = False
@@ -61,10 +69,10 @@ class Worker:
                     self.say(f"{self.setting.name}: waiting for trials in work elsewhere")
                 waiting = True
                 time.sleep(PAUSE)
-                continue
-            waiting = False
-            with claim.held:
-                self._train(claim.trial)
+            elif isinstance(claim, Claim):
+                waiting = False
+                with claim.held:
+                    self._train(claim.trial)
 
     def _take(self) -> Claim | Nothing:
         """Take a step under the study's lock: one whose worker is gone, else a new one."""
@@ -72,25 +80,27 @@ class Worker:
             return Nothing.LEFT
         with self.store.lock():
             trials = self.store.trials()
+            self._check_failures(trials)
             for trial in trials:
                 if trial.in_work and (held := self._claimed(trial.number)):
-                    if self.store.attempt(trial.number) > ATTEMPTS:
-                        with held:
-                            self._give_up(trial)
-                        return Nothing.YET
-                    return Claim(trial, held)
+                    if self._attempt(trial) <= ATTEMPTS:
+                        return Claim(trial, held)
+                    with held:
+                        self._give_up(trial)
+                    return Nothing.NOW
             step = self._step(trials)
             if step is None:
                 return Nothing.YET if any(t.in_work for t in trials) else Nothing.LEFT
             number = self.store.order(step)
+            if step.trial is None and (fault := self._fault(step)):
+                self._fail(number, fault)
+                return Nothing.NOW
             held = self._claimed(number)
-            self.store.attempt(number)
-            return Claim(self.store.trials()[number], held)
-
-    def _give_up(self, trial: Trial) -> None:
-        how = f"its process was killed {ATTEMPTS} times"
-        self.store.fail(trial.number, how)
-        self.say(f"{trial.run}: given up: {how}")
+            if held is None:  # somebody is still at a trial of that name
+                return Nothing.YET
+            trial = self.store.trials()[number]
+            self._attempt(trial)
+            return Claim(trial, held)
 
     def _claimed(self, number: int) -> contextlib.ExitStack | None:
         """Return a trial's lock, held; None if somebody else works on it."""
@@ -101,20 +111,45 @@ class Worker:
             return None
         return held
 
-    @property
-    def is_late(self) -> bool:
-        """Whether the time is over in which new steps may be begun."""
-        return self.until is not None and time.time() > self.until
+    def _attempt(self, trial: Trial) -> int:
+        folder = self.setting.folder.parent / trial.run
+        return self.store.attempt(trial.number, epochs_done(folder))
+
+    def _give_up(self, trial: Trial) -> None:
+        crash = self.store.crash(trial.number)
+        how = f"it crashed {ATTEMPTS} times ({crash})"
+        self._fail(trial.number, how if crash else f"its process was killed {ATTEMPTS} times")
+
+    def _fail(self, number: int, error: str) -> None:
+        self.store.fail(number, error)
+        self.say(f"{self.setting.run_name(number)}: failed: {error}")
+
+    def _check_failures(self, trials: list[Trial]) -> None:
+        """Stop where trial after trial fails: then the space is wrong, or the machine."""
+        last = trials[-FAILURES:]
+        if len(last) == FAILURES and all(trial.failed for trial in last):
+            raise PodiumError(
+                f"{self.setting.source}: the last {FAILURES} trials failed, trial "
+                f"{last[-1].number}: {last[-1].error}; mend the space, and FRESH=1 starts anew"
+            )
 
     def _step(self, trials: list[Trial]) -> Step | None:
         study, ladder = self.setting.study, self.setting.ladder
         left = study.budget - sum(spent_on(trial, ladder) for trial in trials)
         if not trials and study.default and self.setting.default is not None:
             step = Step(None, self.setting.default, ladder.top)
-            return step if ladder.price(None, ladder.top) <= left + AFFORDABLE else None
-        step = self._policy.next(trials, left)
-        full = study.trials is not None and len(trials) >= study.trials
-        return None if full and step is not None and step.trial is None else step
+            if ladder.price(None, ladder.top) <= left + AFFORDABLE:
+                return step
+        new = study.trials is None or len(trials) < study.trials
+        return self._policy.next(trials, left) if new else self._policy.next(trials, left, False)
+
+    def _fault(self, step: Step) -> str:
+        """Return why a new configuration cannot be trained, or ''."""
+        try:
+            check_config(self.setting, step.config, step.level)
+        except Unusable as error:
+            return str(error)
+        return ""
 
     @property
     def _policy(self) -> Policy:
@@ -124,35 +159,37 @@ class Worker:
 
     def _train(self, trial: Seen) -> None:
         """Train a step that is held, and write down what it came to."""
-        setting, level = self.setting, self.setting.ladder.levels[trial.ordered]
-        name = setting.run_name(trial.number)
         try:
-            outcomes = train_step(setting, trial)
+            outcomes = train_step(self.setting, trial)
         except Unusable as error:
             with self.store.lock():
-                self.store.fail(trial.number, str(error))
-            self.say(f"{name}: failed: {error}")
+                self._fail(trial.number, str(error))
             return
+        except (KeyboardInterrupt, SystemExit, PodiumError, OSError):  # no fault of the trial's
+            with self.store.lock():
+                self.store.excuse(trial.number)
+            raise
+        except Exception as error:
+            with self.store.lock():
+                self.store.note(trial.number, f"{type(error).__name__}: {error}"[:300])
+            raise
         with self.store.lock():
             self.store.tell(trial.number, outcomes)
             best = self.store.found().best
-        last = outcomes[-1]
-        shown = -setting.sign * last.loss
+        level, last = self.setting.ladder.levels[trial.ordered], outcomes[-1]
+        name, shown = self.setting.run_name(trial.number), -self.setting.sign * last.loss
         said = f"{name}: {level.name} {shown:.4f} in {last.seconds:.0f} s"
-        if best is not None and best.number == trial.number:
-            said += ", the best so far"
-        self.say(said)
+        self.say(said + ", the best so far" * (best is not None and best.number == trial.number))
 
     def finish(self) -> list[str]:
         """Train the finalists on all folds, sharing them with other workers; return their names."""
         finalists = self.finalists()
-        names = [trial.run for trial in finalists]
-        while left := [t for t in finalists if not self._finish(t)]:
+        left = [opened(self.setting, trial) for trial in finalists]
+        while left := [run for run in left if not self._finish(run)]:
             if self.is_late:
                 break
-            finalists = left
             time.sleep(PAUSE)
-        return names
+        return [trial.run for trial in finalists]
 
     def finalists(self) -> list[Trial]:
         """Return the best of the trials that were trained to the end."""
@@ -161,9 +198,9 @@ class Worker:
         there.sort(key=lambda trial: (trial.losses[top], trial.number))
         return there[: self.setting.study.finalists]
 
-    def _finish(self, trial: Trial) -> bool:
-        """Train the folds of a finalist that nobody works on; return whether all are finished."""
-        run = opened(self.setting, trial)
+    def _finish(self, run: TrialRun) -> bool:
+        """Train the folds of a finalist that nobody works on; return whether all are finished, or
+        one cannot be."""
         for fold in run.numbers:
             folder = run.fold_folder(fold)
             if is_finished(folder) or self.is_late:
@@ -175,7 +212,10 @@ class Worker:
                         self.say(f"{run.name}: {told(f'fold {fold}', record, refit=False)}")
             except Busy:
                 continue
-            except Diverged as error:  # a run of fewer folds is no member; the others are
+            except (Diverged, TooLarge) as error:  # a run of fewer folds is no member; others are
                 self.say(f"warning: {run.name}: fold {fold}: {error}")
                 return True
-        return assemble(run).complete
+        finished = run.finished_folds()
+        if set(map(str, finished)) != set(read_json(run.record_path)["folds"]):
+            assemble(run)
+        return finished == run.numbers

@@ -18,16 +18,21 @@ from pipeline.training.processes import check_processes
 
 
 def check_recipe(recipe: Recipe, data: CompetitionData) -> None:
-    """Refuse a recipe whose keys do not go together, or not with this data."""
-    task = data.competition.task
-    check_arch(recipe.model.arch)
+    """Refuse a recipe whose keys do not go together, or not with this data or machine."""
+    check_keys(recipe, data)
     check_weights(recipe)
-    check_head(recipe, task, len(data.classes), is_ordered(data))
-    check_loss(recipe, task)
-    check_schedule(recipe)
     device_of(recipe.runtime.device)
     if recipe.runtime.processes > 1:
         check_processes(recipe)
+
+
+def check_keys(recipe: Recipe, data: CompetitionData) -> None:
+    """Refuse a recipe whose keys do not go together, or not with this data, on any machine."""
+    task = data.competition.task
+    check_arch(recipe.model.arch)
+    check_head(recipe, task, len(data.classes), is_ordered(data))
+    check_loss(recipe, task)
+    check_schedule(recipe)
     check_features(recipe)
     sizes(recipe.augment, recipe.image, max(1, recipe.training.epochs))
     after, epochs = recipe.model.unfreeze_after, recipe.training.epochs

@@ -1,18 +1,24 @@
 """A study of a tiny competition, opened, and its trials as far as they tell of decisions."""
 
-from collections.abc import Callable
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from pipeline.config.project import Project
+from pipeline.search.opening import open_setting
 from pipeline.search.records import Trial
-from pipeline.search.setting import Setting, open_setting
+from pipeline.search.setting import Setting
 from pipeline.search.store import Store
 from pipeline.search.worker import Worker
 from pipeline.training.train import shared_folds
 
+ROOT = Path(__file__).parents[2]
 STUDY: dict[str, Any] = {
     "arch": "lenet",
     "set": "training.epochs=4",
@@ -52,6 +58,27 @@ def open_study() -> Callable[..., Setting]:
         return setting
 
     return opened
+
+
+@pytest.fixture
+def held_elsewhere() -> Callable[[Path], contextlib.AbstractContextManager[None]]:
+    """Hold a lock file in another process."""
+    code = (
+        "import sys; from pathlib import Path; from pipeline.artifacts.locks import lock\n"
+        "with lock(Path(sys.argv[1]), 'it'):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+
+    @contextlib.contextmanager
+    def hold(path: Path) -> Iterator[None]:
+        command, pipe = [sys.executable, "-c", code, str(path)], subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+            assert process.stdout.readline() == "held\n"
+            yield
+            process.stdin.close()
+
+    return hold
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from pipeline.config.study import Parameter
 from pipeline.errors import PodiumError
 from pipeline.search.policy import build
-from pipeline.search.samplers import check_grid, propose
+from pipeline.search.samplers import check_grid, propose, view
 from pipeline.search.schedules import bracket, spent_on
 from pipeline.search.seen import Ladder, Level, Seen, Step
 from pipeline.search.space import Space
@@ -46,8 +46,10 @@ def replay(policy, budget: float, ladder: Ladder = LADDER, seen=(), states=None)
         if step.trial is None:
             seen.append(Seen(len(seen), step.config, {}, step.level))
         one = seen[-1] if step.trial is None else seen[step.trial]
-        losses = {**one.losses, step.level: loss(one.config, step.level)}
-        seen[one.number] = Seen(one.number, one.config, losses, step.level)
+        levels = range(step.level + 1) if ladder.continues else [step.level]
+        losses = one.losses | {level: loss(one.config, level) for level in levels}
+        begun = step.level if step.trial is None else one.begun
+        seen[one.number] = Seen(one.number, one.config, losses, step.level, begun=begun)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -136,25 +138,45 @@ def test_hyperband_spends_alike_on_its_brackets():
     for one in seen:
         spent[bracket(one)] += spent_on(one, LADDER)
     assert max(spent.values()) - min(spent.values()) <= 1 + 1e-9
-    assert {min(one.losses) for one in seen} == {0, 1, 2}
+    assert {one.begun for one in seen} == {0, 1, 2}
+    assert any(one.begun == 0 and one.ordered == 2 for one in seen)
 
 
-def test_failed_trials_and_those_in_work_are_counted():
-    """Check that a trial in work is not proposed again, and that Optuna sees a failure as bad."""
+def test_what_optuna_is_shown():
+    """Check that Optuna sees one level, the highest with more trials than parameters; a failure as
+    the worst of it, what is in work as running, and nothing of trials that did not get there."""
+    config = {"lr": 0.1, "name": "a", "hidden": [64], "batch": 8}
     seen = [
-        Seen(
-            i,
-            {"lr": 10.0 ** -(i % 4), "name": "a", "hidden": [], "batch": 2 ** (3 + i % 5)},
-            {2: float(i % 4)},
-            2,
-        )
-        for i in range(12)
+        Seen(i, {**config, "batch": 2 ** (3 + i % 5)}, {0: float(i), 1: 10.0 + i}, 1)
+        for i in range(6)
     ]
-    seen.append(Seen(12, {**seen[0].config, "lr": 0.5}, {}, 2, failed=True))
-    seen.append(Seen(13, {**seen[0].config, "lr": 0.02}, {}, 2))
-    for sampler in SAMPLERS:
-        config = propose(sampler, SPACE, seen, seed=1)
-        assert config not in [one.config for one in seen]
+    seen += [Seen(6, config, {0: 0.5}, 0), Seen(7, config, {}, 0, failed=True)]
+    seen += [Seen(8, config, {}, 0), Seen(9, config, {0: 1.0, 1: 9.0, 2: 7.0}, 2)]
+    found = view(SPACE, seen)
+    states = [trial.state.name for trial in found]
+    assert states == ["COMPLETE"] * 6 + ["COMPLETE", "RUNNING", "COMPLETE"]
+    assert [trial.value for trial in found if trial.value is not None] == [*range(10, 16), 15, 9]
+    assert found[0].params == {"lr": 0.1, "name": "a", "hidden": "[64]", "batch": 3}
+
+
+def test_without_new_ones_the_best_that_wait_go_on():
+    """Check that a full study still promotes, in whichever bracket, and begins nothing."""
+    for schedule in SCHEDULES:
+        policy = build(SPACE, LADDER, sampler="random", schedule=schedule)
+        seen = replay(policy, 6)
+        step = policy.next(seen, 100, new=False)
+        assert step is None or step.trial is not None
+        if schedule != "none":
+            seen = [Seen(i, {"lr": 0.1}, {0: float(i)}, 0, begun=0) for i in range(9)]
+            assert policy.next(seen, 100, new=False) == Step(0, {"lr": 0.1}, 1)
+
+
+def test_a_trial_that_stopped_of_itself_is_not_promoted():
+    """Check that losses of levels that were not ordered cost nothing and are not trained again."""
+    seen = [Seen(i, {"lr": 0.1 + i}, {0: i, 1: i, 2: i}, 0, begun=0) for i in range(9)]
+    policy = build(SPACE, LADDER, sampler="random", schedule="halving")
+    assert policy.next(seen, 100).trial is None
+    assert spent_on(seen[0], LADDER) == pytest.approx(1 / 9)
 
 
 def test_a_step_must_be_affordable():
@@ -166,8 +188,9 @@ def test_a_step_must_be_affordable():
 
 def test_what_a_trial_costs():
     """Check that going on costs the difference, and beginning anew the whole."""
-    one = Seen(0, {}, {0: 1.0, 2: 0.5}, 2)
+    one = Seen(0, {}, {0: 1.0, 1: 0.9, 2: 0.5}, 2)
     assert spent_on(one, LADDER) == pytest.approx(1.0)
     anew = Ladder(LADDER.levels, continues=False)
-    assert spent_on(one, anew) == pytest.approx(1 + 1 / 9)
+    assert spent_on(one, anew) == pytest.approx(1 + 1 / 9 + 1 / 3)
+    assert spent_on(Seen(0, {}, {0: 1.0}, 1, failed=True), LADDER) == pytest.approx(1 / 9)
     assert spent_on(Seen(0, {}, {}, 1), LADDER) == pytest.approx(1 / 3)

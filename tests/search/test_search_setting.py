@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import PodiumError
-from pipeline.search.setting import open_setting
+from pipeline.search.opening import open_setting
 
 
 def test_a_configuration_becomes_a_recipe(tiny, open_study):

@@ -5,7 +5,7 @@ import yaml
 
 from pipeline.config.recipe import load_recipe
 from pipeline.config.study import load_study
-from pipeline.search.setting import open_setting
+from pipeline.search.opening import open_setting
 from pipeline.search.store import Store
 
 WRITTEN = [

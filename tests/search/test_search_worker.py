@@ -115,7 +115,9 @@ def test_a_trial_on_a_share_of_the_rows(tiny, open_study, searched):
         for place in ("share-low", "share-mid", ".")
     ]
     whole = rows[2]["train"]
-    assert all(abs(r["train"] - s * whole) <= 0.5 for r, s in zip(rows, (0.25, 0.5, 1), strict=True))
+    assert all(
+        abs(r["train"] - s * whole) <= 0.5 for r, s in zip(rows, (0.25, 0.5, 1), strict=True)
+    )
     assert len({r["valid"] for r in rows}) == 1
     assert not list(folder.glob("share-*/fold-0/*.safetensors"))
     assert (folder / "fold-0" / "model.safetensors").exists()
@@ -197,7 +199,7 @@ def test_another_study_of_the_same_name_is_refused(tiny, open_study, searched):
     assert told(searched(more))[: len(trials)][0] == told(trials)[0]
     for keys, said in (
         ({"objective": "loss"}, "objective: 'score' -> 'loss'"),
-        ({"set": "training.epochs=5"}, "another"),
+        ({"set": "training.epochs=5"}, "set: 'training.epochs=4' -> 'training.epochs=5'"),
         ({"eta": 3}, "eta: 2 -> 3"),
         ({"storage": "sqlite:///x.db"}, "its trials are in storage 'journal'"),
     ):
@@ -239,7 +241,7 @@ CODE = """
 import sys
 from pathlib import Path
 from pipeline.config.project import Project
-from pipeline.search.setting import open_setting
+from pipeline.search.opening import open_setting
 from pipeline.search.store import Store
 from pipeline.search.worker import Worker
 setting = open_setting(Project(Path(sys.argv[1])), "tiny", "s")
@@ -293,3 +295,160 @@ def test_four_processes_share_a_study_and_one_is_killed(tiny, open_study):
     finalists = Worker(setting, store, str).finalists()
     assert len(finalists) == 2
     assert all(read_json(tiny.run(t.run) / "run.json")["complete"] for t in finalists)
+
+
+def test_hyperband_trains_to_the_end(tiny, open_study, searched):
+    """Check that brackets are told apart though a trial gives the losses on its way for nothing."""
+    keys = {"schedule": "hyperband", "set": "training.epochs=4", "budget": 7, "default": False}
+    trials = searched(open_study(tiny.project, **keys))
+    assert {trial.begun for trial in trials} == {0, 1, 2}
+    assert any(trial.begun < 2 and 2 in trial.losses for trial in trials)
+
+
+def test_a_trial_that_stops_of_itself_is_over(tiny, open_study, searched):
+    """Check that patience ends a trial at all levels, for the price of the one that was ordered."""
+    setting = open_study(tiny.project, set="training.epochs=8 training.patience=1", budget=4)
+    trials = searched(setting)
+    early = [t for t in trials if t.ordered < 3 and 3 in t.losses]
+    assert early and all(t.reached == 3 for t in early)
+    assert sum(spent_on(t, setting.ladder) for t in trials) <= 4 + 1e-9
+
+
+def test_epochs_can_be_searched(tiny, open_study, searched):
+    """Check that each trial is trained for its own number of epochs, all of it."""
+    space = {"training.epochs": {"choices": [1, 4, 6]}}
+    tasks = {"low": {"share": 0.5}}
+    setting = open_study(tiny.project, space=space, tasks=tasks, budget=5)
+    for trial in searched(setting):
+        if 1 in trial.losses:
+            lines = (tiny.run(trial.run) / "fold-0" / "history.csv").read_text().splitlines()
+            assert len(lines) == 1 + trial.config["training.epochs"]
+            assert (tiny.run(trial.run) / "fold-0" / "fold.json").exists()
+
+
+def test_a_fault_of_the_machine_fails_no_trial(tiny, open_study, searched, monkeypatch):
+    """Check that a full disk stops the command and not the trial, however often, and that the same
+    command goes on with it."""
+    setting, times = open_study(tiny.project, budget=1.3), 0
+
+    def full(*args):
+        nonlocal times
+        times += 1
+        raise PodiumError("the disk is nearly full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.search.trial.train_until", full)
+        for _ in range(5):
+            with pytest.raises(PodiumError, match="the disk"):
+                searched(setting)
+    trials = searched(setting)
+    assert times == 5 and not any(trial.failed for trial in trials)
+    assert trials[0].losses
+
+
+def test_a_crash_is_told_when_a_trial_is_given_up(tiny, open_study, searched, monkeypatch):
+    """Check that the reason of the third crash is the trial's error."""
+    setting = open_study(tiny.project, budget=1.3)
+
+    def crash(*args):
+        raise ZeroDivisionError("nobody knows")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.search.trial.train_until", crash)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                searched(setting)
+    trials = searched(setting)
+    assert trials[0].error == "it crashed 3 times (ZeroDivisionError: nobody knows)"
+    assert any(trial.losses for trial in trials[1:])
+
+
+def test_a_space_that_is_all_wrong_stops(tiny, open_study, searched):
+    """Check that ten failures in a row end the command with the last one's reason, at no cost."""
+    space = {
+        "optimizer.lr": {"log": [1e10, 1e12]},
+        "optimizer.name": {"choices": ["sgd", "rmsprop"]},
+    }
+    setting = open_study(tiny.project, space=space, schedule="none", default=False, budget=40)
+    with pytest.raises(PodiumError, match="the last 10 trials failed"):
+        searched(setting)
+    trials = Store(setting).trials()
+    assert len(trials) >= 10 and sum(spent_on(t, setting.ladder) for t in trials[-10:]) == 0
+
+
+def test_a_budget_below_one_and_a_number_of_trials(tiny, open_study, searched):
+    """Check that the default gives way to what can be paid, and that a full study spends the rest
+    on the trials that wait."""
+    small = open_study(tiny.project, budget=0.6)
+    assert sum(spent_on(t, small.ladder) for t in searched(small)) == pytest.approx(0.5)
+    Store(small).delete()
+    few = open_study(tiny.project, budget=6, trials=5)
+    trials = searched(few)
+    assert len(trials) == 5 and sum(3 in t.losses or 2 in t.losses for t in trials) >= 2
+
+
+def test_the_best_epoch_is_judged_where_it_is_kept(tiny, open_study, searched):
+    """Check that with checkpoint: best a level's score is that of its best epoch so far."""
+    keys = {"set": "training.epochs=6 training.checkpoint=best", "budget": 4}
+    trials = searched(open_study(tiny.project, **keys))
+    for trial in trials:
+        for level, epochs in enumerate((1, 2, 3, 6)):
+            if level not in trial.scores:
+                continue
+            text = (tiny.run(trial.run) / "fold-0" / "history.csv").read_text().splitlines()
+            column = text[0].split(",").index("valid_score")
+            scores = [float(line.split(",")[column]) for line in text[1 : epochs + 1]]
+            assert trial.scores[level] == pytest.approx(max(scores), abs=1e-5)
+
+
+def test_fresh_respects_whoever_works(tiny, open_study, searched, held_elsewhere):
+    """Check that a trial in work and a finalist's fold in work keep FRESH=1 from deleting, and that
+    a worker of the former study stops when it comes back."""
+    setting = open_study(tiny.project, budget=1.5)
+    searched(setting)
+    locks = setting.folder.parent / ".locks"
+    for name in ("s-0001.trial.lock", "s-0000.fold-0.lock"):
+        with held_elsewhere(locks / name), pytest.raises(PodiumError, match="being worked on"):
+            Store(setting).delete()
+    assert tiny.run("s-0000").exists()
+    old = Store(setting)
+    old.open()
+    Store(setting).delete()
+    searched(setting)
+    with pytest.raises(PodiumError, match="begun anew"):
+        Worker(setting, old, str).search()
+
+
+def test_two_projects_share_a_database(make_tiny, open_study, searched):
+    """Check that studies of one name in two projects do not meet, not even when one is deleted."""
+    one, other = (make_tiny(folder=name, images=True) for name in "ab")
+    url = f"sqlite:///{one.root / 'studies.db'}"
+    first = open_study(one.project, storage=url, budget=1.5)
+    found = told(searched(first))
+    second = open_study(other.project, storage=url, budget=1.5)
+    assert told(searched(second)) == found
+    Store(second).delete()
+    assert told(Store(first).trials()) == found
+
+
+def test_a_trial_that_was_killed_before_it_was_complete(tiny, open_study, searched, monkeypatch):
+    """Check that a trial with its last value is completed by whoever opens the study next."""
+    setting = open_study(tiny.project, budget=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_close", lambda *_: None)
+        searched(setting)
+    store = Store(setting)
+    store.open()
+    assert [t.state.name for t in store._optuna.trials if 2 in t.intermediate_values] == [
+        "COMPLETE"
+    ]
+
+
+def test_readers_write_nothing(tiny, open_study, searched):
+    """Check that looking at a study leaves its journal as it is."""
+    setting = open_study(tiny.project, budget=1)
+    searched(setting)
+    before = Store(setting).journal.read_bytes()
+    for _ in range(3):
+        Store(setting).found()
+    assert Store(setting).journal.read_bytes() == before

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import Sampler
 
-from pipeline.errors import PodiumError
+from pipeline.errors import TooLarge
 from pipeline.images.batches import Batches
 from pipeline.training.device import Setup
 from pipeline.training.learning.averages import Average
@@ -96,14 +96,14 @@ class Learner:
         size = min(rows, self.micro_batch or rows)
         remedy = "a smaller image.size, another ARCH, or runtime.precision=bfloat16"
         if not self.world.is_alone:
-            raise PodiumError(
+            raise TooLarge(
                 f"training: out of memory with {size} images in each of {self.world.size} "
                 f"processes; SET='runtime.micro_batch={max(1, size // 2)}', or {remedy}"
             )
         if size == 1:
-            raise PodiumError(f"training: out of memory with a single image; try {remedy}")
+            raise TooLarge(f"training: out of memory with a single image; try {remedy}")
         if self.has_batch_norm and size <= 3:
-            raise PodiumError(
+            raise TooLarge(
                 f"training: out of memory with {size} images, and batch norm needs two; try "
                 f"{remedy}"
             )

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pipeline.errors import Diverged, PodiumError
+from pipeline.errors import Diverged, TooLarge
 from pipeline.training.device import Setup
 from pipeline.training.learning.learner import Learner
 from pipeline.training.learning.memory import is_out_of_memory
@@ -128,7 +128,7 @@ def train_step(
     except RuntimeError as error:  # half a step cannot be taken back
         if not is_out_of_memory(error):
             raise
-        raise PodiumError(
+        raise TooLarge(
             "training: out of memory in the optimiser, whose state is as large as the network; try "
             "another ARCH, optimizer.name=sgd, or a smaller runtime.micro_batch"
         ) from None
