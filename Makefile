@@ -6,6 +6,7 @@
 #   COMP=digits  ARCH=  RECIPE=baseline  NAME=  SEED=0  SET="training.epochs=3"  ONLY=0  LIMIT=500
 #   FASHION_MNIST=folder of the four IDX files of COMP=fashion-mnist (no option: read from the environment)
 #   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  FRESH=1  REFIT=1  BUDGET=2h
+#   EXECUTOR=local|ray|ray:HOST:PORT|slurm  WORKERS=2 (make train): docs/engines.md
 #   CONFIDENCE=0.9  OUT=file.csv  SECONDS=600 (make import)  MIXED_FOLDS=1 (make ensemble)
 #   DATA=folder (make init, make predict), folds.csv (make folds), oof.csv,test.csv (make import)
 PYTHON ?= python3
@@ -24,12 +25,14 @@ option = $(if $($(1)),--$(call lower,$(1)) $(call quoted,$(1)))
 options = --comp $(call quoted,COMP) $(foreach name,$(1),$(call option,$(name))) $(fresh)
 fresh = $(if $(filter-out 0 no false,$(FRESH)),--fresh)
 
-# $(extra) is the stamp of what COMP alone needs, or nothing.
+# $(extra) are the stamps of what COMP alone needs, and EXECUTOR (its name before any :HOST), or nothing.
 wanting = $(patsubst experiments/competitions/%.requirements.txt,%,$(wildcard experiments/competitions/*.requirements.txt))
-extra = $(addprefix .venv/extra-,$(filter $(wanting),$(COMP)))
+engine = $(firstword $(subst :, ,$(EXECUTOR)))
+engines = $(patsubst pipeline/cluster/%.requirements.txt,%,$(wildcard pipeline/cluster/*.requirements.txt))
+extra = $(addprefix .venv/extra-,$(filter $(wanting),$(COMP))) $(addprefix .venv/extra-engine-,$(filter $(engines),$(engine)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test init audit folds preview lr-find train learning-curve predict import ensemble compare submit score leaderboard
+.PHONY: help setup demo test init audit folds preview lr-find train tune learning-curve predict import ensemble compare bench submit score leaderboard
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,11 +50,18 @@ setup: .venv/done $(extra) ## make the environment .venv with pinned packages
 	cp requirements.txt $@
 
 # The pins stay what they are: an extra that wants other versions is refused by pip.
-.venv/extra-%: experiments/competitions/%.requirements.txt .venv/done
+define install
 	@if cmp -s $< $@; then touch $@; exit 0; fi; \
 	echo "installing $< into .venv ..." && \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -r $< && \
 	cp $< $@
+endef
+
+.venv/extra-%: experiments/competitions/%.requirements.txt .venv/done
+	$(install)
+
+.venv/extra-engine-%: pipeline/cluster/%.requirements.txt .venv/done
+	$(install)
 
 demo: .venv/done $(extra) ## the main job from nothing: folds, two runs, ensemble, submissions, scores
 	@$(RUN) demo --comp $(call quoted,COMP)
@@ -76,8 +86,11 @@ preview: .venv/done $(extra) ## draw what the network is fed: ARCH= RECIPE= SET=
 lr-find: .venv/done $(extra) ## which learning rate for ARCH, and a picture of its schedule: RECIPE= SET= SEED= ONLY=
 	@$(RUN) lr-find --comp $(call quoted,COMP) $(foreach name,ARCH RECIPE SET SEED ONLY,$(call option,$(name)))
 
-train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= BUDGET=2h REFIT=1 FRESH=1
-	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT BUDGET EXECUTOR) $(if $(filter-out 0 no false,$(REFIT)),--refit)
+train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= BUDGET=2h EXECUTOR= WORKERS= REFIT=1 FRESH=1
+	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT BUDGET EXECUTOR WORKERS) $(if $(filter-out 0 no false,$(REFIT)),--refit)
+
+tune: .venv/done $(extra) ## search STUDY's space for a better recipe: BUDGET=6h EXECUTOR= WORKERS= FRESH=1
+	@$(RUN) tune $(call options,STUDY BUDGET EXECUTOR WORKERS)
 
 learning-curve: .venv/done $(extra) ## train ARCH on 1/8, 1/4, 1/2 and all rows: RECIPE= SET= SEED="0 1 2" ONLY=0 NAME= FRESH=1
 	@$(RUN) learning-curve $(call options,ARCH RECIPE SEED SET ONLY NAME)
@@ -93,6 +106,9 @@ ensemble: .venv/done $(extra) ## blend all finished runs, or RUNS="a b", and dec
 
 compare: .venv/done $(extra) ## is RUNS="a b" a real gain: verdict, what changed, pictures fixed and broken
 	@$(RUN) compare --comp $(call quoted,COMP) $(call option,RUNS)
+
+bench: .venv/done $(extra) ## accuracy against inference time of all finished runs, or RUNS="a b": ARCH= (untrained) SET= FRESH=1
+	@$(RUN) bench $(call options,RUNS ARCH RECIPE SET)
 
 submit: .venv/done $(extra) ## write a checked submission of the newest ensemble, or FROM=run
 	@$(RUN) submit --comp $(call quoted,COMP) $(call option,FROM)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.artifacts.columns import left_out
 from pipeline.cli.app import (
     Comp,
     Fresh,
@@ -88,20 +89,23 @@ def train(
     limit: Annotated[int | None, typer.Option(help="rows, for a smoke run")] = None,
     refit: Annotated[bool, typer.Option("--refit", help="then one network on all rows")] = False,
     budget: Annotated[str, typer.Option(help="'2h': measure first, train what fits")] = "",
-    executor: Annotated[str, typer.Option(help="who runs the jobs: local")] = "local",
+    executor: Annotated[str, typer.Option(help="who does the jobs: local, ray, slurm")] = "local",
+    workers: Annotated[int | None, typer.Option(help="jobs at a time")] = None,
     fresh: Fresh = False,
 ) -> None:
     """Train every architecture on every fold; only what is missing is run."""
     seconds = parse_budget(budget) if budget else None
     seeds, folds_now = numbers(seed, "SEED"), numbers(only, "ONLY")
+    from pipeline.cluster.choose import engine_for
     from pipeline.training.request import TrainRequest
     from pipeline.training.train import train as run_train
 
-    if executor != "local":
-        raise PodiumError(f"EXECUTOR: {executor!r} is not known; there is: local")
+    project = project_here()
+    logs = project.runs(comp) / ".jobs"
+    engine = engine_for(project, executor, workers, logs, say, alone=seconds is not None)
     asked = comp, words(arch), recipe, seeds, set, name, folds_now, limit, fresh
-    request = TrainRequest(*asked, refit=refit, budget=seconds, ask=confirmed)
-    summaries = run_train(project_here(), request, say)
+    request = TrainRequest(*asked, refit=refit, budget=seconds, ask=confirmed, engine=engine)
+    summaries = run_train(project, request, say)
     if not summaries:
         print("nothing fits; a longer BUDGET, or fewer epochs, smaller pictures, LIMIT=")
         return
@@ -222,5 +226,5 @@ def leaderboard(comp: Comp = "digits") -> None:
     rows = [*rows, majority(data, found)] if rows else []
     none = f"no finished run yet: make train COMP={comp} ARCH={usual_arch(data.competition)}"
     print(standings_table(data, rows) if rows else none)
-    for name, reason in left.items():
-        print(f"left out: {name}: {reason}")
+    for line in left_out(left):
+        print(f"left out: {line}")

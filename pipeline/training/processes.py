@@ -21,11 +21,11 @@ from pipeline.artifacts.files import is_alive, read_json
 from pipeline.config.recipe import Recipe
 from pipeline.errors import PodiumError
 from pipeline.training.device import available_cores
+from pipeline.training.engine import STARTER
 from pipeline.training.job import FoldJob
 from pipeline.training.learning.world import joined, local_rank
 from pipeline.training.spec import load_spec, save_spec
 
-STARTER = "PODIUM_STARTER"  # the environment's name for the number of the process that waits
 FAULT = "job.error"
 PATIENCE = 1.0  # seconds between two looks whether it still does
 
@@ -39,7 +39,11 @@ def train_together(job: FoldJob, done: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={count}", "-m", "pipeline.training.processes", str(spec)]
     environment = os.environ | {STARTER: str(os.getpid())}
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // count)))
+    threads = job.recipe.runtime.threads
+    if threads == "auto":
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // count)))
+    else:
+        environment["OMP_NUM_THREADS"] = str(threads)
     code = Path(__file__).parents[2]
     environment["PYTHONPATH"] = os.pathsep.join([str(code), os.environ.get("PYTHONPATH", "")])
     log = job.folder / "job.log"
@@ -89,7 +93,7 @@ def main() -> None:
     from pipeline.training.fold import train_fold
 
     spec = Path(sys.argv[1])
-    _end_with(int(os.environ[STARTER]))
+    end_with(int(os.environ[STARTER]))
     try:
         job = load_spec(spec)
         job = replace(job, recipe=on_own_device(job.recipe))
@@ -114,12 +118,13 @@ def on_own_device(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"runtime": runtime})
 
 
-def _end_with(starter: int) -> None:
-    """End this process as soon as the one that started the job is gone, killed perhaps: nobody
-    holds the fold's lock then."""
+def end_with(starter: int) -> None:
+    """End this process as soon as the one that started the job is gone, killed perhaps, or this
+    one's own parent is: nobody waits for it then, or holds the fold's lock."""
+    parent = os.getppid()
 
     def watch() -> None:
-        while is_alive(starter):
+        while is_alive(starter) and os.getppid() == parent:
             time.sleep(PATIENCE)
         os._exit(1)
 

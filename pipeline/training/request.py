@@ -1,23 +1,13 @@
 """What `make train` was asked for, and what of it is no sensible question."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-
-from tqdm import tqdm
+from dataclasses import dataclass
 
 from pipeline.config.project import Project
 from pipeline.config.recipe import load_recipe
 from pipeline.errors import PodiumError
-from pipeline.training.job import FoldJob
+from pipeline.training.engine import Engine
 from pipeline.training.networks.zoo import check_arch
-
-Executor = Callable[[Callable[[FoldJob], None], Sequence[FoldJob]], None]
-
-
-def one_after_another(work: Callable[[FoldJob], None], jobs: Sequence[FoldJob]) -> None:
-    """The simplest executor: this process, job by job."""
-    for job in tqdm(jobs, "folds", unit="fold", disable=None, leave=False):
-        work(job)
 
 
 def never(question: str) -> bool:
@@ -31,6 +21,7 @@ class TrainRequest:
 
     `refit`: after its folds, each run gets one more model, trained on all rows (`refit.py`).
     `budget`: seconds; what does not fit is trained only if `ask` says yes (`planner.py`).
+    `engine`: who does all missing jobs at once; without one this process does job after job.
     """
 
     comp: str
@@ -45,7 +36,7 @@ class TrainRequest:
     refit: bool = False
     budget: float | None = None
     ask: Callable[[str], bool] = never
-    execute: Executor = field(default=one_after_another)
+    engine: Engine | None = None
 
 
 def check_request(project: Project, request: TrainRequest) -> list[str]:
@@ -80,4 +71,9 @@ def check_request(project: Project, request: TrainRequest) -> list[str]:
         )
     if request.budget is not None and request.refit:
         raise PodiumError("BUDGET: folds alone are planned; leave REFIT out, and add it afterwards")
+    if request.budget is not None and request.engine is not None:
+        raise PodiumError(
+            "BUDGET: is measured on this machine, one fold after another, and EXECUTOR="
+            f"{request.engine.name} works otherwise; leave BUDGET out, or EXECUTOR and WORKERS"
+        )
     return archs

@@ -16,8 +16,9 @@ from pipeline.training.job import FoldJob, Lessons
 from pipeline.training.parts import open_pictures
 
 
-def save_spec(job: FoldJob, path: Path) -> None:
-    """Write what decides `job`, and the hash of its data."""
+def save_spec(job: FoldJob, path: Path, started: dict[str, Any] | None = None) -> None:
+    """Write what decides `job`, the hash of its data and, for whoever works on it without having
+    opened the run, what `started` says of the run's record."""
     project = job.data.project
     said = {
         "root": str(project.root),
@@ -27,6 +28,7 @@ def save_spec(job: FoldJob, path: Path) -> None:
         "fold": job.fold,
         "recipe": job.recipe.model_dump(mode="json"),
         "meta": job.meta,
+        "started": started or {},
         "parts": list(job.parts),
         "weight": None if job.lessons is None else job.lessons.weight,
     }
@@ -42,11 +44,22 @@ def save_spec(job: FoldJob, path: Path) -> None:
     write_with(path, write)
 
 
+def read_said(path: Path) -> dict[str, Any]:
+    """Return what a job's file says beside its rows."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return json.loads(str(stored["said"]))
+    except FileNotFoundError:
+        raise PodiumError(
+            f"{path}: no such job, the command that wrote it has ended; run it again"
+        ) from None
+
+
 def load_spec(path: Path, runtime: dict[str, Any] | None = None) -> FoldJob:
     """Return the job in a file; `runtime` changes keys of its recipe's runtime."""
+    said = read_said(path)
     with np.load(path, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    said = json.loads(str(arrays["said"]))
     data = load_data(Project(Path(said["root"])), said["competition"])
     if data.hash != said["data_hash"]:
         raise PodiumError(f"{path}: the data changed since; run the same command again")

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
+from tqdm import tqdm
+
 from pipeline.competition import CompetitionData, load_data
 from pipeline.competition.absent import sentence
 from pipeline.config.project import Project
@@ -23,9 +25,11 @@ from pipeline.training.fold import is_finished, train_fold
 from pipeline.training.gate import check_audit
 from pipeline.training.job import FoldJob
 from pipeline.training.learning.losses import imbalance_warnings
-from pipeline.training.refit import Refit
-from pipeline.training.request import Executor, TrainRequest, check_request
+from pipeline.training.refit import Refit, refit_name
+from pipeline.training.request import TrainRequest, check_request
 from pipeline.training.run import Run
+from pipeline.training.wave import check_outcome, work_off
+from pipeline.training.work import told
 
 Say = Callable[[str], None]
 
@@ -47,6 +51,8 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
     folds = shared_folds(data, say)
     runs = [_run(data, folds, request, *named, say) for named in recipes]
     chosen = _within_budget([(run, _wanted(run, request)) for run in runs], request, say)
+    if request.engine is not None:
+        return _train_together(chosen, request, say)
     return [summary for run, wanted in chosen for summary in _train_run(run, wanted, request, say)]
 
 
@@ -147,24 +153,61 @@ def _recipe(
 
 def _train_run(run: Run, wanted: list[int], request: TrainRequest, say: Say) -> list[Summary]:
     """Train what is missing of a run and, if asked for, its refit; return their summaries."""
+    _prepare(run, wanted, request)
+    run.open(fresh=request.fresh)
+    _train_jobs(run, _missing(run, wanted, say), say)
+    summary = assemble(run)
+    if not request.refit:
+        return [summary]
+    refit = _refit(run, summary, request, say)
+    _train_jobs(refit, _missing(refit, refit.numbers, say), say)
+    return [summary, refit.assemble()]
+
+
+def _train_together(
+    chosen: list[tuple[Run, list[int]]], request: TrainRequest, say: Say
+) -> list[Summary]:
+    """Let the engine train what is missing of all runs, then of all refits."""
+    for run, wanted in chosen:
+        _prepare(run, wanted, request)
+    for run, _ in chosen:
+        run.open(fresh=request.fresh)
+    missing = [(run, _missing(run, wanted, say)) for run, wanted in chosen]
+    outcomes = [work_off(missing, request.engine, say)]
+    if request.refit:
+        refits: list[tuple[Run, list[FoldJob]]] = []
+        for run, _ in missing:
+            try:
+                refit = _refit(run, outcomes[0].summaries.get(run.name), request, say)
+                refits.append((refit, _missing(refit, refit.numbers, say)))
+            except PodiumError as error:
+                outcomes[0].failed.append(f"{run.name}: {error}")
+        outcomes.append(work_off(refits, request.engine, say))
+    check_outcome(outcomes, say)
+    made = {name: summary for outcome in outcomes for name, summary in outcome.summaries.items()}
+    names = [run.name for run, _ in chosen]
+    if request.refit:
+        names = [each for name in names for each in (name, refit_name(name))]
+    return [made[name] for name in names]
+
+
+def _prepare(run: Run, wanted: list[int], request: TrainRequest) -> None:
+    """Refuse what cannot be trained, so that it leaves nothing behind."""
     if request.fresh or set(wanted) - set(run.finished_folds()):
         rows = run.parts.trained(run.splits.train_rows(wanted[0]))
         check_steps(run.recipe, len(rows))
-        check_network(run.recipe, run.data)  # what cannot be trained leaves nothing behind
-        run.jobs(wanted)  # ... nor does it cost the run that is there
-    run.open(fresh=request.fresh)
-    _train_missing(run, wanted, request.execute, say)
-    summary = assemble(run)
-    return [summary, _train_refit(run, summary, request, say)] if request.refit else [summary]
+        check_network(run.recipe, run.data)
+        run.jobs(wanted)  # nor does it cost the run that is there
 
 
-def _train_missing(run: Run, wanted: list[int], execute: Executor, say: Say) -> None:
+def _missing(run: Run, wanted: list[int], say: Say) -> list[FoldJob]:
+    """Return the jobs that are not finished, and say how many there are."""
     missing = [number for number in wanted if not is_finished(run.fold_folder(number))]
     what = _listed(run.label(number) for number in wanted)
     if not missing:
         done = f"{what} is finished" if run.origin else f"folds {what} are finished"
         say(f"{run.name}: nothing to train, {done}")
-        return
+        return []
     jobs, pixels = run.jobs(missing)
     if run.weights:
         say(f"{run.name}: {run.weights['said']}")
@@ -175,18 +218,24 @@ def _train_missing(run: Run, wanted: list[int], execute: Executor, say: Say) -> 
     if run.origin:
         todo = f"{len(jobs[0].train):,} rows, {run.recipe.training.epochs} epochs"
     say(f"{run.name}: {todo} to train; {pixels}")
+    return jobs
+
+
+def _train_jobs(run: Run, jobs: list[FoldJob], say: Say) -> None:
+    """Train job after job in this process."""
     busy: list[str] = []
-    execute(lambda job: _work(run, job, busy, say), jobs)
-    if len(busy) == len(missing):
+    for job in tqdm(jobs, "folds", unit="fold", disable=None, leave=False):
+        _work(run, job, busy, say)
+    if busy and len(busy) == len(jobs):
         raise Busy(busy[0])
 
 
-def _train_refit(run: Run, summary: Summary, request: TrainRequest, say: Say) -> Summary:
-    """Train the refit of a run whose folds are finished."""
-    if not summary.complete:
+def _refit(run: Run, summary: Summary | None, request: TrainRequest, say: Say) -> Refit:
+    """Return the refit of a run whose folds are finished, its folder made."""
+    if summary is None or not summary.complete:
         raise PodiumError(
-            f"REFIT: needs all folds of {run.name}, but some are in work elsewhere; run the same "
-            "command again when they are finished"
+            f"REFIT: needs all folds of {run.name}, but some are in work elsewhere or failed; run "
+            "the same command again when they are finished"
         )
     Refit.refuse_foreign(run)  # another process may have made it meanwhile
     refit = Refit.of(run, summary)
@@ -196,8 +245,7 @@ def _train_refit(run: Run, summary: Summary, request: TrainRequest, say: Say) ->
     if request.fresh or outdated or not refit.finished_folds():
         refit.check_trainable()
     refit.open(fresh=request.fresh)
-    _train_missing(refit, refit.numbers, request.execute, say)
-    return refit.assemble()
+    return refit
 
 
 def _work(run: Run, job: FoldJob, busy: list[str], say: Say) -> None:
@@ -207,12 +255,7 @@ def _work(run: Run, job: FoldJob, busy: list[str], say: Say) -> None:
             run.check_same()  # another process may have started it anew meanwhile
             if not is_finished(job.folder):
                 record = train_fold(job)
-                score = "" if run.origin else " -"
-                score = score if record["score"] is None else f" {record['score']:.4f}"
-                resumed = record["resumed_at_epoch"]
-                note = f", resumed after epoch {resumed}" if resumed else ""
-                note += f", {record['stopped']['said']}" if record["stopped"] else ""
-                say(f"{run.name}: {job.title}{score} in {record['seconds']:.0f} s{note}")
+                say(f"{run.name}: {told(job.title, record, refit=run.origin is not None)}")
     except Busy as error:
         busy.append(str(error))
         say(f"{run.name}: {job.title} left out: {error}")

@@ -18,6 +18,7 @@ from pipeline.images.augment import Evaluator
 from pipeline.images.decode import canonical
 from pipeline.training.networks.origin import normalisation
 from pipeline.training.networks.zoo import build_model
+from pipeline.training.run import Run
 
 WELL_KNOWN = {"kinds": ("accuracy", "f1_macro"), "sets": ("f1_micro", "subset_accuracy")}
 
@@ -175,19 +176,20 @@ def test_finished_run_is_not_trained_again(project, train_tiny, artefacts, monke
 
 
 def test_fold_finished_meanwhile_is_not_trained_again(project, train_tiny, monkeypatch):
-    """Check that a job whose fold another process finished while it waited is left alone."""
+    """Check that a fold which another process finishes after it was found missing is left alone."""
     from pipeline.training import train as module
 
-    trained, train_fold = [], module.train_fold
+    trained, train_fold, jobs = [], module.train_fold, Run.jobs
     monkeypatch.setattr(
         module, "train_fold", lambda job: (trained.append(job.fold), train_fold(job))[1]
     )
 
-    def twice(work, jobs):
-        for job in [*jobs, *jobs]:
-            work(job)
+    def found_twice(run, only):
+        made, said = jobs(run, only)
+        return [*made, *made], said
 
-    assert train_tiny(project, execute=twice).complete
+    monkeypatch.setattr(Run, "jobs", found_twice)
+    assert train_tiny(project).complete
     assert trained == [0, 1, 2]
 
 

@@ -201,7 +201,7 @@ def test_killed_starter_takes_its_processes_along(project, train_tiny):
     until = time.monotonic() + 120
     while not last.exists() and time.monotonic() < until:
         time.sleep(0.1)
-    assert last.exists() and started.poll() is None
+    assert last.exists() and started.poll() is None and _at_work(project.root)
     os.kill(started.pid, signal.SIGKILL)
     started.wait()
     until = time.monotonic() + 30
@@ -212,7 +212,7 @@ def test_killed_starter_takes_its_processes_along(project, train_tiny):
 
 def _at_work(root: Path) -> list[str]:
     """Return the command lines of processes that name the project."""
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True)
     return [line for line in listed.stdout.splitlines() if f"{root}/experiments" in line]
 
 
