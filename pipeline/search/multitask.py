@@ -39,15 +39,17 @@ class Multitask:
     ladder: Ladder
     seed: int
 
-    def next(self, seen: Sequence[Seen], left: float) -> Step | None:
+    def next(self, seen: Sequence[Seen], left: float, new: bool = True) -> Step | None:
         scores = outcomes(seen, self.ladder.top)
-        if len(seen) < self.first or not scores:  # or so many workers that nothing has ended
+        if not new and not scores:
+            return None
+        if new and (len(seen) < self.first or not scores):  # or so many workers that none ended
             if self.ladder.price(None, 0) > left + AFFORDABLE:
                 return None
             fresh = self._new(seen, self._sobol(len(seen)))
             if fresh or not scores:
                 return Step(None, fresh[0], 0) if fresh else None
-        return self._decide(seen, scores, left)
+        return self._decide(seen, scores, left, new)
 
     @property
     def first(self) -> int:
@@ -57,7 +59,7 @@ class Multitask:
         return int(np.clip(1 / self.ladder.levels[0].cost, d // 2 + 1, 2 * d))
 
     def _decide(
-        self, seen: Sequence[Seen], scores: dict[tuple[int, int], float], left: float
+        self, seen: Sequence[Seen], scores: dict[tuple[int, int], float], left: float, new: bool
     ) -> Step | None:
         """Return the step that is worth most by what is believed."""
         steps = sum(len(one.losses) for one in seen)
@@ -69,7 +71,7 @@ class Multitask:
             if one.losses and not (one.failed or one.in_work or one.reached == self.ladder.top)
         ]
         reference = self._reference(belief, {one.number for one in seen if one.in_work})
-        fresh = self._thought_of(seen, belief, reference, rng)
+        fresh = self._thought_of(seen, belief, reference, rng) if new else []
         configs = [one.config for one in paused] + fresh
         reached = [one.reached for one in paused] + [None] * len(fresh)
         trials = [one.number for one in paused] + [-1 - i for i in range(len(fresh))]
@@ -118,7 +120,7 @@ class Multitask:
         are in endless supply, and the best of them would always look better than those begun."""
         spent = np.zeros(self.ladder.top + 1)
         for one in seen:
-            levels = sorted({*one.losses, one.ordered})
+            levels = sorted({*(level for level in one.losses if level <= one.ordered), one.ordered})
             for before, level in zip([None, *levels[:-1]], levels, strict=True):
                 spent[level] += self.ladder.price(before, level)
         return frozenset(np.flatnonzero(spent[:-1] > SHARE * spent.sum()).tolist())

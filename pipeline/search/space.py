@@ -27,7 +27,7 @@ class Param:
     key: str
     said: Parameter
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return self.said.kind
 

@@ -141,7 +141,7 @@ class Worker:
             if ladder.price(None, ladder.top) <= left + AFFORDABLE:
                 return step
         new = study.trials is None or len(trials) < study.trials
-        return self._policy.next(trials, left) if new else self._policy.next(trials, left, False)
+        return self._policy.next(trials, left, new)
 
     def _fault(self, step: Step) -> str:
         """Return why a new configuration cannot be trained, or ''."""

@@ -119,22 +119,32 @@ def striking() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def command() -> Callable[..., subprocess.Popen]:
-    """Start `make train` of run `r` in a process of its own."""
+def command() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start `make train` of run `r` in a process of its own, which ends with the test."""
+    processes = []
+
+    def heed() -> None:  # Ctrl-C, though the tests may run in a background that ignores it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def start(tiny: Any, *options: str, overrides: str = SLOWLY) -> subprocess.Popen:
         tiny.folds(n_folds=3)
         words = ["train", "--comp", "tiny", "--arch", "lenet", "--name", "r", "--set", overrides]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "pipeline", *words, *options],
             cwd=tiny.root,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=heed,
         )
+        processes.append(process)
+        return process
 
-    return start
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

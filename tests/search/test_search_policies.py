@@ -161,6 +161,9 @@ def test_what_optuna_is_shown():
 
 def test_without_new_ones_the_best_that_wait_go_on():
     """Check that a full study still promotes, in whichever bracket, and begins nothing."""
+    seen = [Seen(i, SPACE.config([i / 9] * 5), {0: float(i)}, 0, begun=0) for i in range(9)]
+    step = build(SPACE, LADDER, sampler="multitask").next(seen, 100, new=False)
+    assert step.trial is not None and step.level > 0
     for schedule in SCHEDULES:
         policy = build(SPACE, LADDER, sampler="random", schedule=schedule)
         seen = replay(policy, 6)
