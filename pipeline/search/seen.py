@@ -51,7 +51,7 @@ class Seen:
     losses: dict[int, float] = field(default_factory=dict)
     ordered: int = 0
     failed: bool = False
-    begun: int | None = None
+    begun: int | None = field(default=None, kw_only=True)
 
     @property
     def reached(self) -> int | None:
