@@ -10,7 +10,7 @@ from pipeline.search.judged import of_level, score
 from pipeline.search.labels import short_names, value_text
 from pipeline.search.records import Found, Trial
 from pipeline.search.space import Config
-from pipeline.search.spending import POINT, gain, spent, trial_seconds
+from pipeline.search.spending import POINT, gain, is_alone, spent, trial_seconds
 
 Table = tuple[list[str], list[list[str]]]
 Part = str | Table
@@ -152,6 +152,10 @@ def _gain(found: Found, default: Config | None) -> list[str]:
     """Say what the search brought, over the recipe as it is or else over its first trials, and what
     .01 of it has cost."""
     brought = gain(found, default)
+    if brought is None and is_alone(found, default):
+        return [
+            "nothing but the recipe as it is was trained to the end; a larger budget tells more"
+        ]
     if brought is None:
         return []
     level = found.ladder.levels[brought.level].name

@@ -79,7 +79,7 @@ def gain(found: Found, default: Config | None = None) -> Gain | None:
     has chosen for being the best.
     """
     levels = [n for n in range(found.ladder.top + 1) if len(of_level(found, n)) > 1]
-    if not levels:
+    if not levels or is_alone(found, default):
         return None
     level, steps = max(levels), paid(found)
     there = [at for at, step in enumerate(steps) if step.level == level]
@@ -92,3 +92,10 @@ def gain(found: Found, default: Config | None = None) -> Gain | None:
     later = [step for at, step in enumerate(steps) if at > first[-1]]
     cost = sum(step.price for step in later), sum(step.seconds for step in later)
     return Gain(level, before, best, len(first), *cost, bool(own))
+
+
+def is_alone(found: Found, default: Config | None) -> bool:
+    """Whether the recipe as it is, and nothing else, was trained to the end: what others gain on it
+    after fewer epochs says nothing."""
+    there = of_level(found, found.ladder.top)
+    return default is not None and [trial.config for trial in there] == [default]

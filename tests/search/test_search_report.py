@@ -66,6 +66,18 @@ def test_the_gain_is_over_the_first_trials():
     assert gain(invent(1)) is None
 
 
+def test_a_default_alone_at_the_top_is_no_gain():
+    """Check that what is gained on the recipe after fewer epochs is not told as a gain, and is
+    where another one was trained to the end."""
+    alone = invent(9, levels=2, reach=lambda n: int(n == 0))
+    default = alone.trials[0].config
+    assert gain(alone, default) is None
+    assert "nothing but the recipe as it is" in words(alone, default=default)
+    two = invent(9, levels=2, reach=lambda n: int(n < 2))
+    assert gain(two, default).level == 1
+    assert "nothing but" not in words(two, default=default)
+
+
 def test_no_gain_is_said():
     """Check that equal scores bring nothing, and divide by nothing."""
     assert "no gain, for 17 whole trainings" in words(invent(20, flat))
