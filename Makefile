@@ -6,7 +6,7 @@
 #   COMP=digits  ARCH=  RECIPE=baseline  NAME=  SEED=0  SET="training.epochs=3"  ONLY=0  LIMIT=500
 #   FASHION_MNIST=folder of the four IDX files of COMP=fashion-mnist (no option: read from the environment)
 #   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  FRESH=1  REFIT=1  BUDGET=2h
-#   EXECUTOR=local|ray|ray:HOST:PORT|slurm  WORKERS=2 (make train): docs/engines.md
+#   STUDY=small (make tune): docs/tuning.md  EXECUTOR=local|ray|ray:HOST:PORT|slurm  WORKERS=2: docs/engines.md
 #   CONFIDENCE=0.9  OUT=file.csv  SECONDS=600 (make import)  MIXED_FOLDS=1 (make ensemble)
 #   DATA=folder (make init, make predict), folds.csv (make folds), oof.csv,test.csv (make import)
 PYTHON ?= python3
@@ -89,7 +89,7 @@ lr-find: .venv/done $(extra) ## which learning rate for ARCH, and a picture of i
 train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= BUDGET=2h EXECUTOR= WORKERS= REFIT=1 FRESH=1
 	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT BUDGET EXECUTOR WORKERS) $(if $(filter-out 0 no false,$(REFIT)),--refit)
 
-tune: .venv/done $(extra) ## search STUDY's space for a better recipe: BUDGET=6h EXECUTOR= WORKERS= FRESH=1
+tune: .venv/done $(extra) ## search the space of STUDY=small for a better recipe: BUDGET=6h EXECUTOR= WORKERS= FRESH=1
 	@$(RUN) tune $(call options,STUDY BUDGET EXECUTOR WORKERS)
 
 learning-curve: .venv/done $(extra) ## train ARCH on 1/8, 1/4, 1/2 and all rows: RECIPE= SET= SEED="0 1 2" ONLY=0 NAME= FRESH=1
