@@ -13,7 +13,10 @@ from pipeline.search.setting import Setting
 def open_setting(project: Project, comp: str, name: str) -> Setting:
     """Load a study and all that it needs; refuse what cannot be searched, writing nothing."""
     if not name:
-        raise PodiumError("STUDY: which study? make tune STUDY=name, of experiments/studies")
+        known = ", ".join(sorted(path.stem for path in project.studies.glob("*.yaml")))
+        raise PodiumError(
+            f"STUDY: which study? Type make tune STUDY=name; there are: {known or 'none yet'}"
+        )
     study, source = load_study(project, name), project.shown(project.study(name))
     check_keys(study, source)
     data = load_data(project, comp)
