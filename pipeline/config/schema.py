@@ -1,7 +1,8 @@
 """What all configuration has in common: frozen models, and errors that name the nearest key."""
 
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -50,8 +51,11 @@ def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
         raise PodiumError(f"{path}: not valid YAML ({error}); mend that line") from None
     if content is None:
         return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not isinstance(content, dict):
         raise PodiumError(f"{path}: must be keys and values, not {_short(content)}; see the others")
+    odd = [key for key in content if not isinstance(key, str)]
+    if odd:
+        raise PodiumError(f"{path}: a key is a word, not {_short(odd[0])}; put quotes around it")
     return content
 
 
@@ -64,21 +68,38 @@ def parse(model: type[Model], content: dict[str, Any], source: str) -> Model:
     location = [part for part in fault["loc"] if isinstance(part, str)]
     key = ".".join(location) or "its content"
     if fault["type"] == "extra_forbidden":
-        known = known_keys(model)
-        siblings = [name for name in known if name.count(".") == key.count(".")]
-        hint = nearest(key, known) or f"; known here: {', '.join(_beside(key, siblings))}"
+        parents, place = _walk(location[:-1], model)
+        beside = [
+            ".".join([*parents, name])
+            for section in _kinds(place)
+            if isinstance(section, type) and issubclass(section, BaseModel)
+            for name in section.model_fields
+        ]
+        hint = nearest(key, known_keys(model) + beside) or f"; known here: {', '.join(beside)}"
         raise PodiumError(f"{source}: unknown key {key!r}{hint}")
-    known = set(known_keys(model))
-    while len(location) > 1 and ".".join(location) not in known:
-        location.pop()  # pydantic adds which of several types it tried
-    key = ".".join(location) or key
+    key = ".".join(_walk(location, model)[0]) or key
     rule = fault["msg"].removeprefix("Value error, ")
     raise PodiumError(f"{source}: {key} is {_short(fault['input'])}, but: {rule}")
 
 
-def _beside(key: str, siblings: list[str]) -> list[str]:
-    parent = key.rpartition(".")[0]
-    return [name for name in siblings if name.rpartition(".")[0] == parent] or siblings
+def _kinds(place: Any) -> tuple[Any, ...]:
+    return get_args(place) if get_origin(place) in (Union, UnionType) else (place,)
+
+
+def _walk(location: list[str], place: Any) -> tuple[list[str], Any]:
+    """Follow a fault's location from `place` on, a type, as far as it names keys (behind them
+    pydantic adds which of several types it tried). Return those keys and the type reached."""
+    for kind in _kinds(place) if location else ():
+        beyond = None
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(location[0])
+            beyond = field.annotation if field else None
+        elif get_origin(kind) is dict:
+            beyond = get_args(kind)[1]
+        if beyond is not None:
+            keys, reached = _walk(location[1:], beyond)
+            return [location[0], *keys], reached
+    return [], place
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -12,6 +12,7 @@ from pipeline.config.schema import (
     parse_overrides,
     read_yaml,
 )
+from pipeline.config.study import Study
 from pipeline.errors import PodiumError, nearest
 
 
@@ -153,7 +154,7 @@ def test_known_keys_are_complete():
     [
         ("a: [1", "not valid YAML"),
         ("- 1\n- 2", "must be keys and values"),
-        ("1: 2", "must be keys and values"),
+        ("1: 2", "a key is a word, not 1"),
         ("a: !!python/object/apply:os.getcwd []", "not valid YAML"),
     ],
 )
@@ -164,6 +165,23 @@ def test_a_file_that_is_not_a_mapping(tmp_path, text, words):
     with pytest.raises(PodiumError, match=words) as refused:
         read_yaml(path, "")
     assert str(path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"space": {"optimizer.lr": {"points": 0}}}, "space.optimizer.lr.points is 0"),
+        ({"tasks": {"low": {"epochs": 1, "cost": 5}}, "space": {}}, "tasks.low.cost is 5"),
+        ({"space": {"optimizer.lr": {"lgo": [1, 2]}}}, "did you mean space.optimizer.lr.log"),
+        ({"space": {"a": {"qqqqqqqqqq": 1}}}, "known here: space.a.log, space.a.uniform"),
+        ({"folds": "none", "space": {}}, "folds is 'none'"),
+    ],
+)
+def test_a_fault_below_a_name_of_the_users_own_is_named_whole(content, words):
+    """Check that keys under names that the user chose are given with those names."""
+    with pytest.raises(PodiumError) as refused:
+        parse(Study, content, "x.yaml")
+    assert words in str(refused.value)
 
 
 def test_an_empty_file_has_no_keys(tmp_path):
