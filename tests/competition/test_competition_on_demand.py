@@ -464,8 +464,9 @@ def test_a_package_with_too_few_cells_is_refused(tmp_path, monkeypatch):
 # Whole or not at all
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 import pipeline.competition.built_in as built_in
 def make(folder):
     (folder / "train.csv").write_text("half")
