@@ -55,8 +55,9 @@ def copy_size(width: int, height: int, limit: int) -> tuple[int, int]:
 
     A side is never below 1 nor above what a JPEG can have; a strip then loses its shape.
     """
-    scale = math.sqrt(limit / (width * height))
-    wide, high = (min(max(1, int(side * scale)), LARGEST_SIDE) for side in (width, height))
+    # Whole numbers: as floats, a side that should be 15 can come out as 14.999... and be cut to 14.
+    exact = (math.isqrt(side * side * limit // (width * height)) for side in (width, height))
+    wide, high = (min(max(1, side), LARGEST_SIDE) for side in exact)
     return min(wide, max(1, limit // high)), min(high, max(1, limit // wide))
 
 
