@@ -103,8 +103,9 @@ class SlurmEngine:
                 jobs = executor.map_array(Work(), *what, paths, logs)
         except submitit.core.utils.FailedJobError as error:
             said = one_line(str(error).replace("sbatch: error: ", "").split("Command line")[-1])
+            said = said if len(said) <= 240 else f"...{said[-237:]}"
             raise PodiumError(
-                f"EXECUTOR: sbatch refused the jobs ({said[-200:]}); experiments/cluster.yaml says "
+                f"EXECUTOR: sbatch refused the jobs ({said}); experiments/cluster.yaml says "
                 "what it is asked for"
             ) from None
         if self.name == "slurm":
