@@ -26,19 +26,22 @@ options = --comp $(call quoted,COMP) $(foreach name,$(1),$(call option,$(name)))
 fresh = $(if $(filter-out 0 no false,$(FRESH)),--fresh)
 
 # $(extra) are the stamps of what COMP alone needs, and EXECUTOR (its name before any :HOST), or nothing.
+# The other parts that need packages of their own are installed by their targets, or by EXTRAS="export serve".
+vpath %.requirements.txt pipeline/cluster pipeline/deploy pipeline/serve pipeline/submission tests
 wanting = $(patsubst experiments/competitions/%.requirements.txt,%,$(wildcard experiments/competitions/*.requirements.txt))
 engine = $(firstword $(subst :, ,$(EXECUTOR)))
 engines = $(patsubst pipeline/cluster/%.requirements.txt,%,$(wildcard pipeline/cluster/*.requirements.txt))
-extra = $(addprefix .venv/extra-,$(filter $(wanting),$(COMP))) $(addprefix .venv/extra-engine-,$(filter $(engines),$(engine)))
+extra = $(addprefix .venv/extra-,$(filter $(wanting),$(COMP))) $(addprefix .venv/extra-part-,$(filter $(engines),$(engine)))
+upload = $(filter-out 0 no false,$(UPLOAD))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test init audit folds preview lr-find train tune learning-curve predict import ensemble compare bench submit score leaderboard
+.PHONY: help setup demo test init audit folds preview lr-find train tune learning-curve predict import ensemble compare label-errors bench submit score leaderboard
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@sed -n '/^# Variables/,/^#   DATA/s/^# *//p' $(MAKEFILE_LIST)
 
-setup: .venv/done $(extra) ## make the environment .venv with pinned packages
+setup: .venv/done $(extra) $(addprefix .venv/extra-part-,$(EXTRAS)) ## make the environment .venv with pinned packages: EXTRAS="export serve upload browser"
 
 # Rebuilt when the text of requirements.txt changes; a checkout that only touches it changes nothing.
 .venv/done: requirements.txt
@@ -60,7 +63,7 @@ endef
 .venv/extra-%: experiments/competitions/%.requirements.txt .venv/done
 	$(install)
 
-.venv/extra-engine-%: pipeline/cluster/%.requirements.txt .venv/done
+.venv/extra-part-%: %.requirements.txt .venv/done
 	$(install)
 
 demo: .venv/done $(extra) ## the main job from nothing: folds, two runs, ensemble, submissions, scores
@@ -107,11 +110,14 @@ ensemble: .venv/done $(extra) ## blend all finished runs, or RUNS="a b", and dec
 compare: .venv/done $(extra) ## is RUNS="a b" a real gain: verdict, what changed, pictures fixed and broken
 	@$(RUN) compare --comp $(call quoted,COMP) $(call option,RUNS)
 
+label-errors: .venv/done $(extra) ## labels that may be wrong, by the newest ensemble or FROM=run: a CSV to fill in
+	@$(RUN) label-errors --comp $(call quoted,COMP) $(call option,FROM)
+
 bench: .venv/done $(extra) ## accuracy against inference time of all finished runs, or RUNS="a b": ARCH= (untrained) SET= FRESH=1
 	@$(RUN) bench $(call options,RUNS ARCH RECIPE SET)
 
-submit: .venv/done $(extra) ## write a checked submission of the newest ensemble, or FROM=run
-	@$(RUN) submit --comp $(call quoted,COMP) $(call option,FROM)
+submit: .venv/done $(extra) $(if $(upload),.venv/extra-part-upload) ## write a checked submission of the newest ensemble, or FROM=run; UPLOAD=1 sends it to Kaggle
+	@$(RUN) submit --comp $(call quoted,COMP) $(call option,FROM) $(if $(upload),--upload)
 
 score: .venv/done $(extra) ## grade submissions locally, or enter SCORE=0.74 (of FROM=) by hand
 	@$(RUN) score --comp $(call quoted,COMP) $(foreach name,SCORE FROM,$(call option,$(name)))

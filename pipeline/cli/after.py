@@ -47,3 +47,16 @@ def bench(
 
     request = BenchRequest(comp, words(runs), words(arch), recipe, set, fresh)
     print(parts(report_parts(run_bench(project_here(), request, say))))
+
+
+@app.command(name="label-errors")
+def label_errors(
+    comp: Comp = "digits",
+    source: Annotated[str, typer.Option("--from", help="run or ensemble that judges")] = "",
+) -> None:
+    """List labels that may be wrong, worst first, as a table to fill in and train with."""
+    from pipeline.mislabelled import candidates, report_parts, write_table
+
+    data, found = data_and_folds(comp)
+    suspected = candidates(data, found, source)
+    print(parts(report_parts(data, suspected, write_table(data, suspected))))

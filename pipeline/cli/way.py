@@ -54,7 +54,7 @@ def folds(
     fresh: Fresh = False,
 ) -> None:
     """Make the folds that all runs share, or take given ones; never remade unless --fresh."""
-    from pipeline.competition import absent_sentence, load_data
+    from pipeline.competition import load_data
     from pipeline.folds import balance_table, duplicates_sentence, install_given, make_shared
 
     project, given = project_here(), data
@@ -70,8 +70,8 @@ def folds(
     else:
         found, made = make_shared(data, **options, fresh=fresh)
     print(f"{project.shown(path)}: {'made' if made else 'there already, unchanged'}, {found.hash}")
-    if data.absent:
-        print(absent_sentence(project, comp, data.absent, data.competition.missing_images))
+    for sentence in data.sentences:
+        print(sentence)
     print(duplicates_sentence(found))
     print(balance_table(found.info))
     print(f"next: make train COMP={comp} ARCH={usual_arch(data.competition)}")

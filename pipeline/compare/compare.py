@@ -9,6 +9,15 @@ import numpy as np
 from pipeline.artifacts.files import write_json
 from pipeline.compare.changes import Change, changes, in_a_line
 from pipeline.compare.confusions import class_scores, confusions, label_errors
+from pipeline.compare.grounds import (
+    UNCHANGED,
+    Ground,
+    label_sets,
+    own_data,
+    shared_ground,
+    which,
+    why_other,
+)
 from pipeline.compare.pictures import KINDS, Pictures
 from pipeline.compare.verdict import Verdict, judge, signed
 from pipeline.competition import CompetitionData
@@ -43,9 +52,11 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """A run or ensemble: its own record, that of its decision, and its honest answers."""
+    """A run or ensemble: its own record, that of its decision, its honest answers, and the
+    competition with the labels that it was trained on."""
 
     name: str
+    data: CompetitionData
     record: dict[str, Any]
     decided: Decided
     answer: np.ndarray
@@ -67,10 +78,6 @@ class Arena:
         return validated_rows(self.folds)
 
     @property
-    def labels(self) -> np.ndarray:
-        return self.data.labels[self.rows]
-
-    @property
     def groups(self) -> np.ndarray:
         """What is drawn and swapped as a whole, by name; a row by itself is named by its id."""
         group = self.data.train.ids if self.folds.group is None else self.folds.group
@@ -79,24 +86,35 @@ class Arena:
     def side(self, name: str) -> Side:
         """Open a run or ensemble, or say why it cannot be compared."""
         record = read_record(self.data, name)
-        reason = why_unusable(record, self.data, self.folds)
+        own = own_data(self.data, record["data_hash"])
+        reason = why_unusable(record, own, self.folds)
         if reason:
+            reason = why_other(self.data, record["data_hash"], reason)
             raise PodiumError(f"RUNS: {name} cannot be compared: {reason}; leave it out")
-        decided = open_decided(self.data, self.folds, name)
+        decided = open_decided(own, self.folds, name)
         if decided.record["honest"] is None:
             raise PodiumError(
                 f"RUNS: {name} has no honest score, since its members are of other folds; compare "
                 "those that were trained on the shared ones"
             )
-        return Side(name, record, decided, load_answers(decided, self.data, self.folds))
+        return Side(name, own, record, decided, load_answers(decided, own, self.folds))
 
     def changes(self, a: Side, b: Side) -> list[Change]:
-        return changes(a.record, b.record, (a.decided.record, b.decided.record))
+        found = changes(a.record, b.record, (a.decided.record, b.decided.record))
+        labels = [which(self.data, side.data) for side in (a, b)]
+        return [Change("labels", *labels), *found] if labels[0] != labels[1] else found
 
-    def judge(self, a: Side, b: Side) -> Verdict:
+    def ground(self, a: Side, b: Side) -> Ground:
+        """Return the rows and labels that the verdict stands on."""
+        if a.data is b.data:
+            return shared_ground(a.data, self.rows)
+        return label_sets(self.data, self.rows)[UNCHANGED]
+
+    def judge(self, a: Side, b: Side, ground: Ground) -> Verdict:
         # The seed is that of the folds, so that the same comparison always says the same.
         seed = int(self.folds.hash[:8], 16)
-        return judge(self.data.metric, self.labels, a.answer, b.answer, self.groups, seed)
+        answers = (side.answer[ground.rows] for side in (a, b))
+        return judge(self.data.metric, ground.labels, *answers, self.groups[ground.rows], seed)
 
 
 def compare(data: CompetitionData, folds: Folds, names: list[str]) -> list[Comparison]:
@@ -117,7 +135,7 @@ def changed(data: CompetitionData, folds: Folds, parent: str, name: str) -> str:
     """Return in a few words what was changed from `parent` to `name`, and what that brought."""
     arena = Arena(data, folds)
     a, b = arena.side(parent), arena.side(name)
-    return _in_words(arena.changes(a, b), arena.judge(a, b))
+    return _in_words(arena.changes(a, b), arena.judge(a, b, arena.ground(a, b)))
 
 
 def _in_words(found: list[Change], verdict: Verdict) -> str:
@@ -126,18 +144,19 @@ def _in_words(found: list[Change], verdict: Verdict) -> str:
 
 
 def _compared(arena: Arena, a: Side, b: Side) -> Comparison:
-    data, found, verdict = arena.data, arena.changes(a, b), arena.judge(a, b)
-    task = data.competition.task
-    labels = (as_labels(side.answer, task) for side in (a, b))
-    ids = data.train.ids[arena.rows]
-    pictures = Pictures(ids, tuple(data.classes), arena.labels, *labels)
+    data, found, ground = arena.data, arena.changes(a, b), arena.ground(a, b)
+    verdict, task = arena.judge(a, b, ground), data.competition.task
+    labels = (as_labels(side.answer[ground.rows], task) for side in (a, b))
+    ids = data.train.ids[arena.rows[ground.rows]]
+    pictures = Pictures(ids, tuple(data.classes), ground.labels, *labels)
+    groups = len(np.unique(arena.groups[ground.rows]))
     record = {
         "competition": data.competition.name,
         "metric": data.metric.name,
         "folds_hash": arena.folds.hash,
-        "data_hash": data.hash,
+        "data_hash": b.data.hash,
         "rows": len(ids),
-        "groups": None if arena.folds.group is None else len(np.unique(arena.groups)),
+        "groups": None if arena.folds.group is None else groups,
         "before": _scores(a),
         "after": _scores(b),
         "same_answers": bool(np.array_equal(a.answer, b.answer)),
@@ -145,6 +164,7 @@ def _compared(arena: Arena, a: Side, b: Side) -> Comparison:
         "changes": [asdict(change) for change in found],
         "pictures": _of_pictures(pictures, task),
         "classes": _of_classes(arena, pictures),
+        **_of_labels(arena, a, b, verdict),
     }
     folder = data.project.comparisons(data.competition.name)
     paths = tuple(folder / f"{a.name}--{b.name}.{suffix}" for suffix in ("csv", "json"))
@@ -159,6 +179,24 @@ def _compared(arena: Arena, a: Side, b: Side) -> Comparison:
 
 def _scores(side: Side) -> dict[str, Any]:
     return {"name": side.name, "honest": side.honest, "se": side.decided.record["honest_se"]}
+
+
+def _of_labels(arena: Arena, a: Side, b: Side, verdict: Verdict) -> dict[str, Any]:
+    """Return what the record says of the labels, where not both runs have those that are there:
+    whose were corrected, and the scores and verdict by each set of labels. `verdict` is that by the
+    unchanged ones."""
+    before, after = (which(arena.data, side.data) for side in (a, b))
+    if arena.data.corrections is None or (a.data is arena.data and b.data is arena.data):
+        return {}
+    said: dict[str, Any] = {"before": before, "after": after, "rows": len(arena.rows)}
+    if before == after:
+        return {"labels": said}
+    metric, said["sets"] = arena.data.metric, {}
+    for name, ground in label_sets(arena.data, arena.rows).items():
+        scores = [metric.score(ground.labels, side.answer[ground.rows]) for side in (a, b)]
+        found = verdict if name == UNCHANGED else arena.judge(a, b, ground)
+        said["sets"][name] = {"rows": len(ground.rows), "scores": scores, "gain": found.to_json()}
+    return {"labels": said}
 
 
 def _of_pictures(pictures: Pictures, task: str) -> dict[str, Any]:

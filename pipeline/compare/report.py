@@ -5,11 +5,17 @@ from typing import Any
 
 from pipeline.artifacts.columns import shortened
 from pipeline.compare.compare import Comparison
+from pipeline.compare.grounds import CORRECTED, ORIGINAL, UNCHANGED
 from pipeline.compare.pictures import KINDS
 from pipeline.compare.verdict import MOST, signed
 
 Table = tuple[list[str], list[list[str]]]
 Part = str | Table | tuple[list[str], list[list[str]], None]  # None: no cell is cut
+SETS = {
+    CORRECTED: "all rows, corrected labels",
+    ORIGINAL: "all rows, the table's labels",
+    UNCHANGED: "rows whose label is unchanged",
+}
 IDS = 3  # of a kind, or fewer where they are long
 WIDEST_ID, WIDEST_IDS = 36, 76  # a UUID, and two of them
 
@@ -22,6 +28,7 @@ def report_parts(made: Sequence[Comparison]) -> list[Part]:
             f"each of the {len(made)} verdicts stands for itself; the chance that luck made one of "
             "them is larger than 5 %"
         )
+    parts += [part for one in made for part in _by_labels(one)]
     for one in made:
         parts += [f"\na is {one.before}, b is {one.after}", *_details(one)]
     return parts
@@ -40,6 +47,32 @@ def _verdicts(made: Sequence[Comparison]) -> Part:
         score = _with_error(after["honest"], after["se"])
         lines.append([after["name"], score, better, interval, f"{gain['p']:.4f}", one.verdict])
     return headers, lines
+
+
+def _by_labels(one: Comparison) -> list[Part]:
+    """Return the scores by each set of labels, where those of one of the two were corrected, and
+    which of them the verdict stands on."""
+    labels = one.record.get("labels")
+    if labels is None:
+        return []
+    if "sets" not in labels:
+        return [f"{one.before}, {one.after}: trained on the table's labels, and scored by these"]
+    headers = ["labels", "rows", one.before, one.after, "better by ± SE", "verdict"]
+    lines = []
+    for name, words in SETS.items():
+        found, gain = labels["sets"][name], labels["sets"][name]["gain"]
+        scores = [f"{score:.4f}" for score in found["scores"]]
+        better = f"{signed(gain['difference'])} ± {gain['se']:.4f}"
+        lines.append([words, f"{found['rows']:,}", *scores, better, gain["verdict"]])
+    corrected = one.after if labels["after"] == CORRECTED else one.before
+    changed = labels["rows"] - labels["sets"][UNCHANGED]["rows"]
+    said = (
+        f"{corrected} was trained on corrected labels, the other on the table's; {changed:,} of "
+        f"{labels['rows']:,} validated rows have another label. The verdict stands on the rest, "
+        "where both are scored by a label that neither was given alone; the honest scores are by "
+        "each one's own labels"
+    )
+    return [said, (headers, lines)]
 
 
 def _said(one: Comparison) -> str:

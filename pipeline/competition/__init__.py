@@ -1,7 +1,6 @@
 """A competition's tables, checked: ids, labels, groups and image paths, row by row."""
 
 from pipeline.competition.absent import require_pictures
-from pipeline.competition.absent import sentence as absent_sentence
 from pipeline.competition.rows import Rows
 from pipeline.competition.sample import Kind, Sample, check_same_ids
 from pipeline.competition.tables import CompetitionData, load_data, read_data
@@ -11,7 +10,6 @@ __all__ = [
     "Kind",
     "Rows",
     "Sample",
-    "absent_sentence",
     "check_same_ids",
     "load_data",
     "read_data",

@@ -83,12 +83,15 @@ class Reader:
         named = "sample_submission" in tables.model_fields_set
         return path if named or path.exists() else None
 
-    def exclude_path(self) -> Path:
-        """Return where the list of `exclude` lies: below `data`, or below the project's root."""
-        name = self.competition.exclude or ""
+    def listed(self, name: str) -> Path:
+        """Return where a file of the YAML lies: below `data`, or from the project's root."""
         below = self.folder / name
         rooted = self.project.root / name
         return rooted if rooted.is_file() and not below.exists() else below
+
+    def exclude_path(self) -> Path:
+        """Return where the list of `exclude` lies."""
+        return self.listed(self.competition.exclude or "")
 
     def excluded(self) -> dict[str, int]:
         """Return the ids of `exclude` and the row of each; none without that file."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.artifacts.hashing import json_hash
-from pipeline.competition.absent import Absent, find_absent
+from pipeline.competition.absent import Absent, find_absent, sentence
+from pipeline.competition.corrections import Corrections, read_corrections
 from pipeline.competition.labels import class_names
 from pipeline.competition.rows import Rows, joined, no_rows, rows_of, with_pictures_grouped
 from pipeline.competition.sample import Sample, SampleReader
@@ -37,6 +38,7 @@ class CompetitionData:
     sample: Sample | None
     absent: tuple[Absent, ...]
     metric: Metric
+    corrections: Corrections | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -44,6 +46,25 @@ class CompetitionData:
         if self.train.labels is None:
             raise AssertionError("a training table always has labels")
         return self.train.labels
+
+    @cached_property
+    def uncorrected(self) -> "CompetitionData":
+        """The same with the labels of the competition's own table; itself where none is corrected.
+        Rows that corrections drop stay out."""
+        if self.corrections is None or not self.corrections.before:
+            return self
+        return replace(self, train=self.corrections.undo(self.train), corrections=None)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What whoever works on these tables should know of them: missing pictures, corrections."""
+        said = []
+        if self.absent:
+            policy = self.competition.missing_images
+            said.append(sentence(self.project, self.competition.name, self.absent, policy))
+        if self.corrections is not None:
+            said.append(self.corrections.sentence(self.project.shown(self.corrections.path)))
+        return said
 
     @property
     def yaml(self) -> str:
@@ -126,11 +147,14 @@ def read_data(project: Project, competition: Competition) -> CompetitionData:
     _try_metric(metric, train)
     test = no_rows() if source is None else rows_of(competition, source, None)
     _refuse_shared_ids(reader, train, test, source, training[0])
+    corrections = read_corrections(reader, train, classes, test.ids)
+    train = train if corrections is None else corrections.apply(train)
     sample = None
     if source is not None:
         sample = SampleReader(reader, classes, metric.needs == "probs", test.ids).read()
     train, test, absent = find_absent(project, competition, train, test)
-    return CompetitionData(project, competition, classes, train, test, sample, absent, metric)
+    tables = classes, train, test, sample
+    return CompetitionData(project, competition, *tables, absent, metric, corrections)
 
 
 def competition_metric(project: Project, competition: Competition) -> Metric:

@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -130,8 +131,11 @@ class Competition(Section):
     lie at any depth below their folder, under names that are unique in it. `missing_images`: what
     to do about pictures that are missing or broken: `error`; `drop` their training rows;
     `predict-prior`, which answers them, like all such test rows, without looking at pixels.
-    `exclude`: a file of training ids to leave out, one a line. `max_megapixels`: larger pictures
-    are shrunk to it once, and only the copies are decoded from then on.
+    `exclude`: a file of training ids to leave out, one a line. `corrections`: a table of corrected
+    training labels. `max_megapixels`: larger pictures are shrunk to it once, and only the copies
+    are decoded from then on. `kaggle`: the competition's name in its address on kaggle.com, for
+    uploads. `public_rows` or `public_share`: how much of the test set the public score is of, where
+    the competition's page says so.
     """
 
     name: str
@@ -149,13 +153,33 @@ class Competition(Section):
     nested: bool = False
     missing_images: Literal["error", "drop", "predict-prior"] = "error"
     exclude: str | None = None
+    corrections: str | None = None
     external: tuple[External, ...] = ()
     duplicates: Duplicates = Duplicates()
     audit: Audit = Audit()
     max_megapixels: Annotated[float, Field(ge=0.0001)] = 4.0
+    kaggle: str | None = None
+    public_rows: Annotated[int, Field(ge=1)] | None = None
+    public_share: Annotated[float, Field(gt=0, le=1)] | None = None
     classes: tuple[str, ...] | None = None
     crop: Crop = Crop()
     recipe: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("kaggle")
+    @classmethod
+    def _the_end_of_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", value):
+            raise ValueError(
+                f"{value!r} is not the last part of a competition's address; of "
+                "kaggle.com/competitions/plant-pathology it is plant-pathology"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_size_of_the_public_part(self) -> "Competition":
+        if self.public_rows is not None and self.public_share is not None:
+            raise ValueError("public_rows and public_share say the same; give one of them")
+        return self
 
     @model_validator(mode="after")
     def _one_label_format(self) -> "Competition":

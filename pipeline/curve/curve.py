@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from pipeline.competition import CompetitionData, absent_sentence, load_data
+from pipeline.competition import CompetitionData, load_data
 from pipeline.config.project import Project, checked_name
 from pipeline.config.recipe import Recipe, load_recipe, run_name
 from pipeline.curve.chart import draw
@@ -52,8 +52,8 @@ def learning_curve(project: Project, request: CurveRequest, say: Say) -> Curve:
     """Train the points that are missing, fit the law and write the curve; return it."""
     _check_request(request)
     data = load_data(project, request.comp)
-    if data.absent:
-        say(absent_sentence(project, request.comp, data.absent, data.competition.missing_images))
+    for sentence in data.sentences:
+        say(sentence)
     study = _study(data, request)
     check_audit(data, study.folds, say)
     folds = _folds(study, request)

@@ -7,7 +7,7 @@ recipe's own network, rows, augmentation, loss and optimiser take some steps at 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pipeline.competition import CompetitionData, absent_sentence, load_data
+from pipeline.competition import CompetitionData, load_data
 from pipeline.config.project import Project, checked_name
 from pipeline.config.recipe import Recipe, load_recipe, run_name
 from pipeline.errors import PodiumError
@@ -48,8 +48,8 @@ def lr_find(project: Project, request: LrFindRequest, say: Say) -> LrFind:
     """
     _check_request(request)
     data = load_data(project, request.comp)
-    if data.absent:
-        say(absent_sentence(project, request.comp, data.absent, data.competition.missing_images))
+    for sentence in data.sentences:
+        say(sentence)
     recipes = {seed: _recipe(data, request, seed) for seed in (0, *request.seeds)}
     asked = _asked(data, request, recipes)
     rising = Rising(*bounds(asked.recipe.optimizer.name), request.steps)

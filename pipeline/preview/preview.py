@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts.files import write_with
-from pipeline.competition import absent_sentence, load_data
+from pipeline.competition import load_data
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
 from pipeline.images.augment import build
@@ -93,8 +93,8 @@ def preview(
     if arch:
         check_arch(arch)
     data = load_data(project, comp)
-    if data.absent:
-        say(absent_sentence(project, comp, data.absent, data.competition.missing_images))
+    for sentence in data.sentences:
+        say(sentence)
     asked = resolved(data, recipe, arch, overrides, seed, only)
     chosen = choose_rows(asked.parts, asked.fold, limit, seed)
     looked, plain = look(asked, chosen)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from tqdm import tqdm
 
 from pipeline.competition import CompetitionData, load_data
-from pipeline.competition.absent import sentence
 from pipeline.config.project import Project
 from pipeline.config.recipe import Recipe, load_recipe, replaced_keys, run_name
 from pipeline.config.times import duration
@@ -38,8 +37,8 @@ def train(project: Project, request: TrainRequest, say: Say) -> list[Summary]:
     """Train what is missing of every run asked for; return their summaries in order."""
     archs = check_request(project, request)
     data = load_data(project, request.comp)
-    if data.absent:
-        say(sentence(project, request.comp, data.absent, data.competition.missing_images))
+    for line in data.sentences:
+        say(line)
     recipes = [_recipe(data, request, a, s) for a in archs for s in request.seed]
     for line in _overridden(data, request):
         say(line)
