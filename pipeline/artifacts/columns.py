@@ -44,6 +44,6 @@ def left_out(reasons: Mapping[str, str]) -> list[str]:
     found = []
     for reason, names in by_reason.items():
         if len(names) > MOST:
-            names = [f"{names[0]} to {names[-1]} ({len(names)})"]
+            names = [*names[: MOST - 1], f"{len(names) - MOST + 1} more"]
         found.append(f"{', '.join(names)}: {reason}")
     return found

@@ -66,7 +66,7 @@ def parse(model: type[Model], content: dict[str, Any], source: str) -> Model:
     except ValidationError as error:
         fault = error.errors()[0]
     location = [part for part in fault["loc"] if isinstance(part, str)]
-    key = ".".join(location) or "its content"
+    key = ".".join(location)
     if fault["type"] == "extra_forbidden":
         parents, place = _walk(location[:-1], model)
         beside = [
@@ -79,6 +79,8 @@ def parse(model: type[Model], content: dict[str, Any], source: str) -> Model:
         raise PodiumError(f"{source}: unknown key {key!r}{hint}")
     key = ".".join(_walk(location, model)[0]) or key
     rule = fault["msg"].removeprefix("Value error, ")
+    if not key:  # a rule over several keys, whose sentence names them
+        raise PodiumError(f"{source}: {rule}")
     raise PodiumError(f"{source}: {key} is {_short(fault['input'])}, but: {rule}")
 
 

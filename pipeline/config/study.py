@@ -5,7 +5,7 @@ experiments/studies/NAME.yaml, run by `make tune STUDY=NAME`
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.project import Project
 from pipeline.config.schema import Section, parse, read_yaml
@@ -105,6 +105,13 @@ class Study(Section):
     storage: str = "journal"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     space: dict[str, Parameter]
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _no_time(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError("it counts whole trainings; for a time, make tune BUDGET=2h")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":

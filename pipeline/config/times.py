@@ -23,3 +23,8 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def few(seconds: float) -> str:
+    """Return seconds with a decimal where there are fewer than ten."""
+    return f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:,.0f}"

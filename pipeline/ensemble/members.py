@@ -126,7 +126,10 @@ def why_unusable(
             return "imported for other labels or ids: import it again"
         return "trained on other labels or ids"
     if not record.get("complete") and "study" in record:
-        return f"a trial of study {record['study']} that is not trained on all folds"
+        return (
+            "a study's trial that is not trained on all folds (its best.yaml is a recipe; or raise "
+            "the study's finalists)"
+        )
     if not record.get("complete"):
         repeats = record.get("recipe", {}).get("training", {}).get("repeats", 1)
         jobs = range(repeats * len(folds.numbers)) if repeats > 1 else folds.numbers

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.config.project import Project
+from pipeline.config.times import few
 from pipeline.errors import PodiumError
 from pipeline.search.opening import open_setting
 from pipeline.search.setting import Setting
@@ -111,6 +112,6 @@ class _Told:
                 name = found.ladder.levels[level].name
                 shown = f"{-found.sign * trial.losses[level]:.4f}"
                 said[trial.number, level] = (
-                    f"{trial.run}: {name} {shown} in {trial.seconds[level]:.0f} s"
+                    f"{trial.run}: {name} {shown} in {few(trial.seconds[level])} s"
                 )
         return said

@@ -50,5 +50,16 @@ def check_same(setting: Setting) -> None:
         if old[key] != new[key]:
             both = isinstance(old[key], dict) and isinstance(new[key], dict)
             how = "; ".join(differing(old[key], new[key])) if both else "its hash"
-            what = {"study": setting.source, "recipe_hash": "the recipe"}.get(key, key)
-            raise PodiumError(f"{shown}: made with another {what} ({how}); {REMEDY}")
+            raise PodiumError(f"{shown}: made with {_other(setting, key)} ({how}); {REMEDY}")
+
+
+def _other(setting: Setting, key: str) -> str:
+    """Return in words what is not what a study was begun with."""
+    project = setting.project
+    folds = project.shown(project.folds(setting.data.competition.name))
+    return {
+        "study": f"another {setting.source}",
+        "recipe_hash": "another recipe",
+        "folds_hash": f"other folds than {folds} has now",
+        "data_hash": "other labels, ids or pictures",
+    }.get(key, f"another {key}")

@@ -65,7 +65,7 @@ def rank(found: Found) -> Ranked:
 def _why_none(there: Judged) -> str:
     if len(there) >= FEWEST and np.ptp(there.scores) == 0:
         return "all scores are the same, so nothing explains them"
-    return f"too few trials to tell what matters: {len(there)}, of {FEWEST} that it takes"
+    return f"too few trials to tell what matters: {len(there)}; it takes {FEWEST}"
 
 
 def importances(found: Found, there: Judged, seed: int = 0) -> list[Importance]:

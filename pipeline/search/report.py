@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.artifacts.columns import shortened
-from pipeline.config.times import duration
+from pipeline.config.times import duration, few
 from pipeline.search.correlation import Correlation
 from pipeline.search.importance import Importance, Ranked, rank
 from pipeline.search.judged import of_level, score
@@ -37,7 +37,7 @@ def report_parts(
     if found.best is None:
         parts.append(f"{found.name}: no trial has a score yet")
     else:
-        parts += [_best_trials(found, known), *_doubt(found), *_importances(found, known)]
+        parts += [*_best_trials(found, known), *_doubt(found), *_importances(found, known)]
         parts += _gain(found, default)
     parts += [_cost(found), *_failures(found)]
     if written or pruned:
@@ -46,10 +46,11 @@ def report_parts(
     return [*parts, f"next: {_next(found, comp, finalists, pruned)}"]
 
 
-def _best_trials(found: Found, known: Ranked) -> Table:
+def _best_trials(found: Found, known: Ranked) -> list[Part]:
     """Return the trials that were trained the furthest, the best first, with those parameters that
-    matter most and differ, as many as there is room for."""
-    trials = _ordered(found)[:SHOWN]
+    matter most and differ, as many as there is room for, and what there was none for."""
+    ordered = _ordered(found)
+    trials = ordered[:SHOWN]
     several = found.ladder.top > 0
     headers = [
         "rank",
@@ -64,16 +65,21 @@ def _best_trials(found: Found, known: Ranked) -> Table:
         level = found.ladder.levels[trial.reached].name
         value = f"{score(found, trial, trial.reached):.4f}"
         row = [str(place), str(trial.number), trial.run, value, *([level] if several else [])]
-        rows.append([*row, f"{trial_seconds(found, trial):,.0f}"])
-    names = short_names(found.space.keys)
+        rows.append([*row, few(trial_seconds(found, trial))])
+    names, hidden = short_names(found.space.keys), []
     for key in known.keys:
         cells = [_cell(trial, key) for trial in trials]
         column = [names[key], *cells]
         lines = [[*line, own] for line, own in zip([headers, *rows], column, strict=True)]
-        constant = len(trials) > 1 and len(set(cells)) == 1
-        if not constant and _width(lines) <= WIDEST_TABLE:
+        if len(trials) > 1 and len(set(cells)) == 1:
+            continue
+        if _width(lines) <= WIDEST_TABLE:
             headers, *rows = lines
-    return headers, rows
+        else:
+            hidden.append(names[key])
+    hidden += [f"{len(ordered) - SHOWN} more trials"] if len(ordered) > SHOWN else []
+    beyond = [f"in trials.csv, too: {', '.join(hidden)}"] if hidden else []
+    return [(headers, rows), *beyond]
 
 
 def _ordered(found: Found) -> list[Trial]:
@@ -165,12 +171,17 @@ def _gain(found: Found, default: Config | None) -> list[str]:
         what = "the first trial" if brought.first == 1 else f"median of the first {brought.first}"
     better = found.sign * (brought.after - brought.before)
     said = f"{found.metric} at {level}: {brought.before:.4f} ({what}) to {brought.after:.4f}"
-    took = f"{brought.trainings:.3g} whole trainings, {duration(brought.seconds)}"
+    took = f"{_trainings(brought.trainings)}, {duration(brought.seconds)}"
     if better <= 0:
         return [f"{said}: no gain, for {took}"]
     per = brought.trainings / (better / POINT), brought.seconds / (better / POINT)
-    each = f"{per[0]:.3g} whole trainings, {duration(per[1])}, per .01"
-    return [f"{said}: {better:.4f} better, for {took}: {each}"]
+    each = f"{_trainings(per[0])}, {duration(per[1])}, per .01"
+    luck = "whether that is luck says make compare, on folds that the search did not see"
+    return [f"{said}: {better:.4f} better, for {took}: {each}; {luck}"]
+
+
+def _trainings(number: float) -> str:
+    return f"{number:.3g} whole training{'s' * (f'{number:.3g}' != '1')}"
 
 
 def _cost(found: Found) -> str:
@@ -204,8 +215,9 @@ def _next(found: Found, comp: str, finalists: Sequence[str], pruned: str) -> str
     if any(trial.in_work for trial in found.trials):
         return f"{again}, which goes on with what is in work"
     of_trials = found.study.trials is None or len(found.trials) < found.study.trials
-    if of_trials and found.study.sampler != "grid" and found.study.budget - spent(found) >= 1:
-        return f"{again}, which goes on: its budget is not spent"
+    left, shown = found.study.budget - spent(found), f"budget: {max(spent(found), 1):.3g}"
+    if of_trials and found.study.sampler != "grid" and left >= 1:
+        return f"{again}, which goes on: its budget is not spent ({shown} in its file would end it)"
     if len(finalists) > 1:
         shown = f'make compare COMP={comp} RUNS="{" ".join(finalists[:2])}"'
         return f"{shown}; make ensemble COMP={comp}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeline.artifacts.files import read_json
+from pipeline.config.times import few
 from pipeline.errors import Busy, Diverged, PodiumError, TooLarge
 from pipeline.search.policy import build
 from pipeline.search.records import Trial
@@ -76,10 +77,10 @@ class Worker:
 
     def _take(self) -> Claim | Nothing:
         """Take a step under the study's lock: one whose worker is gone, else a new one."""
-        if self.is_late:
-            return Nothing.LEFT
         with self.store.lock():
             trials = self.store.trials()
+            if self._must_finish(trials):
+                return Nothing.LEFT
             self._check_failures(trials)
             for trial in trials:
                 if trial.in_work and (held := self._claimed(trial.number)):
@@ -101,6 +102,16 @@ class Worker:
             trial = self.store.trials()[number]
             self._attempt(trial)
             return Claim(trial, held)
+
+    def _must_finish(self, trials: list[Trial]) -> bool:
+        """Whether the time that is left is what the finalists' other folds take: a search that ends
+        without a run on all folds has nothing to blend or compare."""
+        if self.until is None:
+            return False
+        top, judged = self.setting.ladder.top, self.setting.judged_on
+        others = len(self.setting.folds.numbers) - len(judged)
+        finishing = sum(t.seconds[top] / len(judged) * others for t in self._best(trials))
+        return time.time() + finishing > self.until
 
     def _claimed(self, number: int) -> contextlib.ExitStack | None:
         """Return a trial's lock, held; None if somebody else works on it."""
@@ -178,7 +189,7 @@ class Worker:
             best = self.store.found().best
         level, last = self.setting.ladder.levels[trial.ordered], outcomes[-1]
         name, shown = self.setting.run_name(trial.number), -self.setting.sign * last.loss
-        said = f"{name}: {level.name} {shown:.4f} in {last.seconds:.0f} s"
+        said = f"{name}: {level.name} {shown:.4f} in {few(last.seconds)} s"
         self.say(said + ", the best so far" * (best is not None and best.number == trial.number))
 
     def finish(self) -> list[str]:
@@ -193,8 +204,11 @@ class Worker:
 
     def finalists(self) -> list[Trial]:
         """Return the best of the trials that were trained to the end."""
+        return self._best(self.store.trials())
+
+    def _best(self, trials: list[Trial]) -> list[Trial]:
         top = self.setting.ladder.top
-        there = [t for t in self.store.trials() if top in t.losses and not t.failed]
+        there = [t for t in trials if top in t.losses and not t.failed]
         there.sort(key=lambda trial: (trial.losses[top], trial.number))
         return there[: self.setting.study.finalists]
 

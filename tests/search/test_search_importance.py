@@ -81,8 +81,8 @@ def test_parameters_are_ordered_by_importance():
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (invent(FEWEST - 1), "too few trials to tell what matters: 19, of 20"),
-        (invent(0), "too few trials to tell what matters: 0, of 20"),
+        (invent(FEWEST - 1), "too few trials to tell what matters: 19; it takes 20"),
+        (invent(0), "too few trials to tell what matters: 0; it takes 20"),
         (invent(25, flat), "all scores are the same"),
     ],
 )

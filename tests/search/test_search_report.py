@@ -93,7 +93,7 @@ def test_importances_are_told_with_their_doubts():
     assert "none of it is causal" in said and "tpe proposes most" in said
     assert "chosen for being the best" in said
     few = words(invent(5))
-    assert "too few trials to tell what matters: 5, of 20" in few and "causal" not in few
+    assert "too few trials to tell what matters: 5; it takes 20" in few and "causal" not in few
 
 
 def test_failures_and_costs_are_counted():

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,26 @@ def told(trials) -> list[tuple]:
     return [(t.number, t.config, t.losses, t.scores, t.ordered, t.failed) for t in trials]
 
 
+def test_time_is_kept_for_the_finalists(tiny, open_study, searched, monkeypatch):
+    """Check that no step is begun in the time that the finalists' other folds take, and that they
+    are trained in it."""
+    setting = open_study(tiny.project, budget=1, finalists=1)
+    (first,) = [t for t in searched(setting) if setting.ladder.top in t.losses]
+    more = open_study(tiny.project, budget=3, finalists=1)
+    hour = dict.fromkeys(first.seconds, 3600.0)
+    trials = [replace(t, seconds=hour) for t in Store(more).trials()]
+    monkeypatch.setattr(Store, "trials", lambda self: trials)
+    others = len(more.folds.numbers) - len(more.judged_on)
+    for until, taken in ((3600 * others - 60, False), (3600 * others + 600, True)):
+        worker = Worker(more, Store(more), str, time.time() + until)
+        assert worker._must_finish(trials) != taken
+    worker = Worker(more, Store(more), str, time.time() + 3600 * others - 60)
+    worker.search()
+    assert Store(more).trials() == trials
+    worker.finish()
+    assert usable_runs(more.data, load_shared(more.data))[0] == [first.run]
+
+
 def test_trials_go_on_and_are_runs(tiny, open_study, searched):
     """Check that the budget is spent, that promoted trials went on to the end, and that the best of
     them is a run as `make train` makes it: the same bytes, and a member of an ensemble."""
@@ -48,7 +69,7 @@ def test_trials_go_on_and_are_runs(tiny, open_study, searched):
     top = [t for t in trials if 2 in t.losses]
     best = min(top, key=lambda t: t.losses[2])
     usable, left = usable_runs(setting.data, load_shared(setting.data))
-    assert usable == [best.run] and "a trial of study s" in left[trials[1].run]
+    assert usable == [best.run] and "a study's trial" in left[trials[1].run]
 
     recipe = setting.recipe(best.config)
     said = f"training.epochs=4 optimizer.lr={recipe.optimizer.lr!r}"

@@ -21,7 +21,7 @@ from pipeline.search.charts.canvas import (
 )
 from pipeline.search.judged import score
 from pipeline.search.labels import value_text
-from pipeline.search.records import Found
+from pipeline.search.records import Found, best_of
 from pipeline.search.spending import POINT, Paid, paid
 
 
@@ -66,10 +66,11 @@ def _draw_scores(axes: Axes, found: Found, steps: list[Paid], top: int) -> None:
         y = [score(found, step.trial, level) for step in best]
         bold = {"lw": 2.2, "alpha": 1} if level == top else {"lw": 1.1, "alpha": 0.8}
         axes.step(x, [*y, y[-1]], where="post", color=colours[level], **bold)
-    best = best[-1]
-    shown = score(found, best.trial, top)
-    axes.plot([best.total], [shown], "*", color=ORANGE, markersize=13, zorder=9)
-    words = f"best score so far, {shown:.4f} of trial {best.trial.number}"
+    first = best_of([step.trial for step in steps])  # of equal ones that which the table has, too
+    at = next(step for step in steps if step.trial == first and step.level == top)
+    shown = score(found, first, top)
+    axes.plot([at.total], [shown], "*", color=ORANGE, markersize=13, zorder=9)
+    words = f"best score so far, {shown:.4f} of trial {first.number}"
     axes.set_title(title(found, words), fontsize=11)
     score_axis(axes, found, ends)
     axes.legend(loc="lower right" if found.sign > 0 else "upper right", fontsize=9)

@@ -48,7 +48,7 @@ def _draw_shares(axes: Axes, known: Ranked) -> None:
     axes.grid(alpha=0.3, axis="x")
     if known.note:
         axes.set_xlim(0, 1)
-        words = known.note.replace(": ", ":\n").replace(", ", ",\n")
+        words = known.note.replace(": ", ":\n").replace("; ", ";\n")
         axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes, fontsize=9)
         return
     for place, one in enumerate(known.importances):

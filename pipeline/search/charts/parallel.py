@@ -95,8 +95,8 @@ def _draw_score(axes: Axes, ends: tuple[float, float], found: Found) -> None:
     """Draw the first axis, of the score: up is greater, as the metric has it."""
     values = [v for v in MaxNLocator(6).tick_values(*ends) if ends[0] <= v <= ends[1]]
     at = [(value - ends[0]) / (ends[1] - ends[0]) for value in values]
-    width = values[1] - values[0] if len(values) > 1 else 1.0
-    digits = max(0, -int(np.floor(np.log10(width) - 0.01))) if width < 1 else 0
+    exact = (n for n in range(6) if np.allclose(values, np.round(values, n), 0, 1e-9))
+    digits = next(exact, 6)
     texts = [f"{v:.{digits}f}" if abs(v) < 1e4 else value_text(float(v)) for v in values]
     _draw_axis(axes, 0, at, texts, False, "right")
     _name(axes, 0, shortened(found.metric, LONGEST), "bold")
