@@ -5,7 +5,7 @@
 # Variables (make train ARCH=densenet121 ONLY=0 ...); each is the verb's option of the same name:
 #   COMP=digits  ARCH=  RECIPE=baseline  NAME=  SEED=0  SET="training.epochs=3"  ONLY=0  LIMIT=500
 #   FASHION_MNIST=folder of the four IDX files of COMP=fashion-mnist (no option: read from the environment)
-#   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  FRESH=1  REFIT=1  BUDGET=2h
+#   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  PRIVATE=0.73  UPLOAD=1  FRESH=1  REFIT=1  BUDGET=2h
 #   STUDY=small (make tune): docs/tuning.md  EXECUTOR=local|ray|ray:HOST:PORT|slurm  WORKERS=2: docs/engines.md
 #   CONFIDENCE=0.9  OUT=file.csv  SECONDS=600 (make import)  MIXED_FOLDS=1 (make ensemble)
 #   DATA=folder (make init, make predict), folds.csv (make folds), oof.csv,test.csv (make import)
@@ -93,6 +93,7 @@ train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED=
 	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT BUDGET EXECUTOR WORKERS) $(if $(filter-out 0 no false,$(REFIT)),--refit)
 
 tune: .venv/done $(extra) ## search the space of STUDY=small for a better recipe: BUDGET=6h EXECUTOR= WORKERS= FRESH=1
+	$(foreach name,ARCH RECIPE SET SEED ONLY LIMIT,$(if $(findstring command,$(origin $(name))),$(error $(name)= belongs into the study, experiments/studies/$(STUDY).yaml)))
 	@$(RUN) tune $(call options,STUDY BUDGET EXECUTOR WORKERS)
 
 learning-curve: .venv/done $(extra) ## train ARCH on 1/8, 1/4, 1/2 and all rows: RECIPE= SET= SEED="0 1 2" ONLY=0 NAME= FRESH=1
@@ -119,8 +120,8 @@ bench: .venv/done $(extra) ## accuracy against inference time of all finished ru
 submit: .venv/done $(extra) $(if $(upload),.venv/extra-part-upload) ## write a checked submission of the newest ensemble, or FROM=run; UPLOAD=1 sends it to Kaggle
 	@$(RUN) submit --comp $(call quoted,COMP) $(call option,FROM) $(if $(upload),--upload)
 
-score: .venv/done $(extra) ## grade submissions locally, or enter SCORE=0.74 (of FROM=) by hand
-	@$(RUN) score --comp $(call quoted,COMP) $(foreach name,SCORE FROM,$(call option,$(name)))
+score: .venv/done $(extra) ## grade submissions locally or ask Kaggle for scores; SCORE=0.74 PRIVATE=0.73 (of FROM=) by hand
+	@$(RUN) score --comp $(call quoted,COMP) $(foreach name,SCORE PRIVATE FROM,$(call option,$(name)))
 
-leaderboard: .venv/done $(extra) ## all runs and ensembles: out-of-fold, honest, public, private
+leaderboard: .venv/done $(extra) ## all runs and ensembles; CV against the leaderboard, advice for the final two picks
 	@$(RUN) leaderboard --comp $(call quoted,COMP)

@@ -157,8 +157,9 @@ def ensemble(
 def submit(
     comp: Comp = "digits",
     source: Annotated[str, typer.Option("--from", help="run or ensemble; newest ensemble")] = "",
+    upload: Annotated[bool, typer.Option("--upload", help="send it to Kaggle, too")] = False,
 ) -> None:
-    """Write a checked submission and its row in the ledger."""
+    """Write a checked submission and its row in the ledger; with --upload, send it to Kaggle."""
     from pipeline.submission.standings import submit as run_submit
 
     project = project_here()
@@ -169,7 +170,14 @@ def submit(
     done = "written and checked" if submission.made else "there already, unchanged"
     print(f"{project.shown(submission.path)}: {done}, {len(data.test):,} rows")
     print(f"entered as number {submission.number} in {project.shown(project.ledger(comp))}")
-    print(f"next: make score COMP={comp}, or make score COMP={comp} SCORE=... from the site")
+    if not upload:
+        print(f"next: make score COMP={comp}, or make score COMP={comp} SCORE=... from the site")
+        return
+    from pipeline.submission.upload import upload as run_upload
+    from pipeline.submission.upload import uploaded_parts
+
+    print(parts(uploaded_parts(run_upload(data, submission.number, say))))
+    print(f"next: make leaderboard COMP={comp}")
 
 
 @app.command()
@@ -193,7 +201,8 @@ def predict(
 @app.command()
 def score(
     comp: Comp = "digits",
-    score: Annotated[float | None, typer.Option(help="leaderboard score, by hand")] = None,
+    score: Annotated[float | None, typer.Option(help="public score, by hand")] = None,
+    private: Annotated[float | None, typer.Option(help="private score, by hand")] = None,
     source: Annotated[str, typer.Option("--from", help="number, run or ensemble")] = "",
 ) -> None:
     """Grade submissions against local answers, or enter a leaderboard score by hand."""
@@ -202,29 +211,37 @@ def score(
     from pipeline.submission import grade_all, rows, set_score
 
     project = project_here()
-    load_competition(project, comp)  # a name that is not there gets no ledger
-    if score is not None:
-        entry = set_score(project, comp, source or None, public=score)
-        print(f"number {entry.number}, {entry.source}: public {entry.public}")
+    metric = load_competition(project, comp).metric  # a name that is not there gets no ledger
+    if score is not None or private is not None:
+        by_hand = {"public": score, "private": private, "metric": metric}
+        entry = set_score(project, comp, source or None, **by_hand)
+        shown = [f"{c} {getattr(entry, c)}" for c in ("public", "private") if getattr(entry, c)]
+        print(f"number {entry.number}, {entry.source}: {', '.join(shown)}")
         return
     if not rows(project, comp):
         raise PodiumError(f"score: {comp} has no submission yet; make submit COMP={comp} first")
     data = load_data(project, comp)
-    graded = grade_all(data)
-    print(f"{len(graded)} newly graded" if graded else "nothing new to grade")
+    if data.competition.kaggle:
+        from pipeline.submission.upload import fetch_scores, fetched_parts
+
+        print(parts(fetched_parts(fetch_scores(data, data.competition.kaggle))))
+    else:
+        graded = grade_all(data)
+        print(f"{len(graded)} newly graded" if graded else "nothing new to grade")
     print(graded_table(rows(project, comp)))
 
 
 @app.command()
 def leaderboard(comp: Comp = "digits") -> None:
     """Show all runs and ensembles: out-of-fold, honest, public, private."""
-    from pipeline.submission.floor import majority
-    from pipeline.submission.standings import standings
+    from pipeline.leaderboard.leaderboard import leaderboard as run_leaderboard
+    from pipeline.leaderboard.report import report_parts
 
     data, found = data_and_folds(comp)
-    rows, left = standings(data, found)
-    rows = [*rows, majority(data, found)] if rows else []
+    board = run_leaderboard(data, found)
     none = f"no finished run yet: make train COMP={comp} ARCH={usual_arch(data.competition)}"
-    print(standings_table(data, rows) if rows else none)
-    for line in left_out(left):
+    print(standings_table(data, board.standings) if board.standings else none)
+    for line in left_out(board.left_out):
         print(f"left out: {line}")
+    if board.points.found or board.points.without:
+        print("\n" + parts(report_parts(board)).lstrip())

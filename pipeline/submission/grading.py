@@ -16,7 +16,7 @@ from pipeline.competition.labels import encode, label_columns
 from pipeline.errors import PodiumError
 from pipeline.metrics import paired_difference, standard_error
 from pipeline.submission.formats import decode, sample_of
-from pipeline.submission.ledger import Entry, Ledger, locked, rows
+from pipeline.submission.ledger import Entry, enter, rows
 
 USAGE = "Usage"
 
@@ -60,7 +60,7 @@ def grade_all(data: CompetitionData) -> list[tuple[Entry, Scores]]:
         if row.private and (row.public or not answers.public.any()):
             continue
         try:
-            scores = _scores(data, answers, _unchanged(project.root / row.file, row))
+            scores = _scores(data, answers, unchanged(project.root / row.file, row))
         except PodiumError as fault:
             faults.append(fault)
             continue
@@ -68,6 +68,11 @@ def grade_all(data: CompetitionData) -> list[tuple[Entry, Scores]]:
     if faults:
         raise faults[0]
     return graded
+
+
+def public_rows(data: CompetitionData) -> int:
+    """Return how many test rows the public score is of, as the answers say."""
+    return int(_read_answers(data).public.sum())
 
 
 def private_se(data: CompetitionData, path: Path) -> float:
@@ -92,11 +97,11 @@ def _graded_rows(
     answers = _read_answers(data)
     wanted = ~(answers.public & private)
     groups = None if answers.groups is None else answers.groups[wanted]
-    read = [_read_submission(data, path)[wanted] for path in paths]
+    read = [read_submission(data, path)[wanted] for path in paths]
     return answers.labels[wanted], groups, read
 
 
-def _unchanged(path: Path, row: Entry) -> Path:
+def unchanged(path: Path, row: Entry) -> Path:
     """Return `path` if it still holds what was entered, so that no score goes to another file."""
     if not path.exists():
         raise PodiumError(
@@ -112,21 +117,14 @@ def _unchanged(path: Path, row: Entry) -> Path:
 
 
 def _enter(data: CompetitionData, number: int, scores: Scores) -> Entry:
-    project, comp = data.project, data.competition.name
     found = {"public": scores.public, "private": scores.private}
-    with locked(project, comp):
-        ledger = Ledger.load(project.ledger(comp))
-        row = next((row for row in ledger.rows if row.number == number), None)
-        blank = [column for column in found if row and not getattr(row, column)]
-        changes = {key: repr(found[key]) for key in blank if found[key] is not None}
-        ledger = ledger.update(number, **changes)
-        ledger.save()
-    return next(row for row in ledger.rows if row.number == number)
+    known = {column: repr(score) for column, score in found.items() if score is not None}
+    return enter(data.project, data.competition.name, number, **known)
 
 
 def _scores(data: CompetitionData, answers: _Answers, path: Path) -> Scores:
     metric = data.metric
-    answer = _read_submission(data, path)
+    answer = read_submission(data, path)
     public = answers.public
     return Scores(
         metric=metric.name,
@@ -138,7 +136,7 @@ def _scores(data: CompetitionData, answers: _Answers, path: Path) -> Scores:
     )
 
 
-def _read_submission(data: CompetitionData, path: Path) -> np.ndarray:
+def read_submission(data: CompetitionData, path: Path) -> np.ndarray:
     """Return the answer that a submission gives, its rows in the order of the test table."""
     sample = sample_of(data)
     frame = read_csv(path, [], "the ledger", sample.delimiter)

@@ -12,10 +12,12 @@ from pipeline.artifacts.files import read_text, write_text
 from pipeline.artifacts.locks import lock
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError, nearest
+from pipeline.submission.ranges import check_range
 
 _REMEDY = "mend it, or restore the file from git"
 _NUMBERS = ("cv_in_sample", "cv_honest", "cv_se", "public", "private")
 BY_HAND = "by hand"
+UPLOADED = "kaggle"  # and the site's number of the submission
 
 
 @dataclass(frozen=True)
@@ -144,23 +146,52 @@ def rows(project: Project, comp: str) -> tuple[Entry, ...]:
 
 
 def set_score(
-    project: Project, comp: str, which: int | str | None = None, *, public: float
+    project: Project,
+    comp: str,
+    which: int | str | None = None,
+    *,
+    public: float | None = None,
+    private: float | None = None,
+    metric: str = "",
 ) -> Entry:
-    """Enter a leaderboard score by hand, and say so in the note.
+    """Enter leaderboard scores by hand, and say so in the note.
 
     `which` is a number or a source (its newest submission); None is the newest submission of all.
+    A score that the competition's `metric` cannot have is refused; '' leaves that unchecked.
     """
-    score = checked_score(public, "SCORE")
+    given = {"SCORE": ("public", public), "PRIVATE": ("private", private)}
+    scores = {
+        column: repr(check_range(checked_score(score, variable), metric, variable))
+        for variable, (column, score) in given.items()
+        if score is not None
+    }
+    if not scores:
+        checked_score(public, "SCORE")
     with locked(project, comp):
         ledger = Ledger.load(project.ledger(comp))
         entry = _chosen(ledger, which, comp)
-        notes = [entry.note] if entry.note else []
-        if BY_HAND not in entry.note:
-            notes.append(BY_HAND)
-        changed = ledger.update(entry.number, public=repr(score), note="; ".join(notes))
+        changed = ledger.update(entry.number, **scores, note=noted(entry.note, BY_HAND))
         if changed != ledger:
             changed.save()
     return next(row for row in changed.rows if row.number == entry.number)
+
+
+def enter(project: Project, comp: str, number: int, said: str = "", **scores: str) -> Entry:
+    """Enter scores of row `number`, and `said` into its note; what is there already is kept."""
+    with locked(project, comp):
+        ledger = Ledger.load(project.ledger(comp))
+        row = next((row for row in ledger.rows if row.number == number), None)
+        blank = {key: text for key, text in scores.items() if row and not getattr(row, key)}
+        note = noted(row.note, said) if row and said else row.note if row else ""
+        changed = ledger.update(number, **blank, note=note)
+        if changed != ledger:
+            changed.save()
+    return next(row for row in changed.rows if row.number == number)
+
+
+def noted(note: str, said: str) -> str:
+    """Return a note with `said` at its end, unless it is there."""
+    return note if said in note.split("; ") else "; ".join(filter(None, (note, said)))
 
 
 def note_comparison(project: Project, comp: str, honest: dict[str, float], said: str) -> list[int]:

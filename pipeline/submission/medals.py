@@ -35,6 +35,11 @@ def medal(rank: int, teams: int) -> Medal:
     """Return the medal of `rank` among `teams`, '' for none; whole-number arithmetic throughout."""
     if not 1 <= rank <= teams:
         raise ValueError(f"rank {rank} of {teams} teams")
+    return next((name for name, end in _last_ranks(teams).items() if rank <= end), "")
+
+
+def _last_ranks(teams: int) -> dict[Medal, int]:
+    """Return the last rank that each medal goes to; 0 where nobody gets it."""
     if teams < 100:
         last = (teams * 10 // 100, teams * 20 // 100, teams * 40 // 100)
     elif teams < 250:
@@ -44,7 +49,7 @@ def medal(rank: int, teams: int) -> Medal:
     else:
         last = (10 + teams * 2 // 1000, teams * 5 // 100, teams * 10 // 100)
     names: tuple[Medal, ...] = ("gold", "silver", "bronze")
-    return next((name for name, end in zip(names, last, strict=True) if rank <= end), "")
+    return dict(zip(names, last, strict=True))
 
 
 def rank_among(
@@ -56,6 +61,37 @@ def rank_among(
         raise ValueError("scores to rank must be finite")
     better = scores > score if greater_is_better else scores < score
     return 1 + int(better.sum()), len(scores) + 1
+
+
+@dataclass(frozen=True)
+class PublicBoard:
+    """The public scores of the other teams, best first."""
+
+    scores: tuple[float, ...]
+    greater_is_better: bool
+
+    @property
+    def teams(self) -> int:
+        """How many teams there are, ourselves included."""
+        return len(self.scores) + 1
+
+    def rank(self, score: float) -> int:
+        """Return our public rank with that score."""
+        return rank_among(score, self.scores, self.greater_is_better)[0]
+
+    def lines(self) -> dict[Medal, float]:
+        """Return the worst public score that would bring each medal if the public part counted;
+        no line where nobody gets the medal, or everybody does."""
+        last = _last_ranks(self.teams)
+        return {name: self.scores[end - 1] for name, end in last.items() if 1 <= end < self.teams}
+
+
+def public_board(data: CompetitionData) -> PublicBoard | None:
+    """Return the public leaderboard of the competition's YAML, None where it names none."""
+    if data.competition.tables.leaderboard is None:
+        return None
+    up = data.metric.greater_is_better
+    return PublicBoard(tuple(sorted(_leaderboard(data)[0], reverse=up)), up)
 
 
 def medal_table(data: CompetitionData, rows: Iterable[Entry]) -> list[MedalRow]:

@@ -1,0 +1,1 @@
+"""Beside the way: cross-validation against the leaderboard, as a table, a picture and advice."""
