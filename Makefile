@@ -7,16 +7,15 @@
 #   FASHION_MNIST=folder of the four IDX files of COMP=fashion-mnist (no option: read from the environment)
 #   FOLDS=5 HOLDOUT=0.2 TEST=0.1 (make folds)  RUNS="a b"  FROM=run  SCORE=0.74  PRIVATE=0.73  UPLOAD=1  FRESH=1  REFIT=1  BUDGET=2h
 #   STUDY=small (make tune): docs/tuning.md  EXECUTOR=local|ray|ray:HOST:PORT|slurm  WORKERS=2: docs/engines.md
+#   MISTAKES=1 (make report)  MAX_MB=100 AGREEMENT=0.98 ALL=1 (make export)  HOST=127.0.0.1 PORT=7860 (make serve)
 #   CONFIDENCE=0.9  OUT=file.csv  SECONDS=600 (make import)  MIXED_FOLDS=1 (make ensemble)
 #   DATA=folder (make init, make predict), folds.csv (make folds), oof.csv,test.csv (make import)
 PYTHON ?= python3
 COMP ?= digits
 RUN := .venv/bin/python -m pipeline
 
-# Some shells export a NAME of their own (WSL: the host's); only one typed here names a run.
-ifneq ($(origin NAME),command line)
-NAME :=
-endif
+# Some shells export a NAME or HOST of their own (WSL, csh); only what is typed here counts.
+$(foreach name,NAME HOST PORT,$(if $(findstring command,$(origin $(name))),,$(eval $(name) :=)))
 
 # $(call option,NAME) is --name 'value' where NAME is given, else nothing.
 lower = $(shell echo $(1) | tr A-Z a-z)
@@ -35,7 +34,7 @@ extra = $(addprefix .venv/extra-,$(filter $(wanting),$(COMP))) $(addprefix .venv
 upload = $(filter-out 0 no false,$(UPLOAD))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test init audit folds preview lr-find train tune learning-curve predict import ensemble compare label-errors bench submit score leaderboard
+.PHONY: help setup demo test init audit folds preview lr-find train tune learning-curve predict import ensemble compare label-errors bench submit score leaderboard report export serve
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,3 +124,12 @@ score: .venv/done $(extra) ## grade submissions locally or ask Kaggle for scores
 
 leaderboard: .venv/done $(extra) ## all runs and ensembles; CV against the leaderboard, advice for the final two picks
 	@$(RUN) leaderboard --comp $(call quoted,COMP)
+
+report: .venv/done $(extra) ## one page, report.html: where we are, what is wrong, what to do next: FROM= MISTAKES=1
+	@$(RUN) report --comp $(call quoted,COMP) $(call option,FROM) $(if $(filter-out 0 no false,$(MISTAKES)),--mistakes)
+
+export: .venv/done $(extra) .venv/extra-part-export ## a folder that answers without torch, of the newest ensemble or FROM=run: MAX_MB=100 AGREEMENT= CONFIDENCE= ALL=1 FRESH=1
+	@$(RUN) export --comp $(call quoted,COMP) $(call option,FROM) $(if $(MAX_MB),--max-mb $(call quoted,MAX_MB)) $(foreach name,AGREEMENT CONFIDENCE,$(call option,$(name))) $(if $(filter-out 0 no false,$(ALL)),--all) $(fresh)
+
+serve: .venv/done $(extra) .venv/extra-part-serve ## a page and HTTP for what was exported FROM=run: HOST= PORT=7860 CONFIDENCE= SET="picture_mb=32"
+	@$(RUN) serve --comp $(call quoted,COMP) $(foreach name,FROM HOST PORT CONFIDENCE SET,$(call option,$(name)))

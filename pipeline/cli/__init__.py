@@ -6,7 +6,8 @@ Heavy imports happen inside the verb that needs them, so that help answers at on
 import pipeline.cli.after
 import pipeline.cli.before
 import pipeline.cli.search
-import pipeline.cli.way  # noqa: F401 (all four give the parser its verbs)
+import pipeline.cli.ship
+import pipeline.cli.way  # noqa: F401 (all five give the parser its verbs)
 from pipeline.cli.app import app, main
 
 __all__ = ["app", "main"]

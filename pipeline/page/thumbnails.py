@@ -3,13 +3,11 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pipeline.competition import CompetitionData
 from pipeline.competition.faults import fault, quiet
 from pipeline.errors import PodiumError
 from pipeline.images.decode import REDUCING_GAP
@@ -84,11 +82,18 @@ class Album:
         self._number: dict[str, int] = {}
         self._full = False
 
+    def share(self, most: int, characters: int) -> "Album":
+        """Return a part of this album with room of its own, for one gallery: what it takes is among
+        the pictures of the whole, and a picture that any part has taken costs nothing again."""
+        part = Album(most, characters)
+        part.pictures, part._made, part._number = self.pictures, self._made, self._number
+        return part
+
     def take(self, paths: Sequence[Path]) -> list[Thumbnail] | None:
         """Return the thumbnails of pictures that are shown together, None where there is no more
         room for all of them. From then on only those are taken that are already there."""
         fresh = [path for path in dict.fromkeys(paths) if path not in self._made]
-        if fresh and (self._full or len(self._made) + len(fresh) > self._most):
+        if fresh and (self._full or len(fresh) > self._most):
             self._full = True
             return None
         made = {path: thumbnail(path) for path in fresh}
@@ -97,6 +102,7 @@ class Album:
             self._full = True
             return None
         self._characters -= needed
+        self._most -= len(fresh)
         self._made.update(made)
         for one in made.values():
             if one.uri and one.uri not in self._number:
@@ -107,43 +113,3 @@ class Album:
     def number(self, one: Thumbnail) -> int:
         """Return the place in `pictures` of a thumbnail that was taken and has a URI."""
         return self._number[one.uri]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A row of either table: where its picture lies, or the `reason` why there is none to look
-    for; `label` of training rows."""
-
-    id: str
-    path: Path | None = None
-    label: str = ""
-    table: str = ""
-    reason: str = ""
-
-
-class Shelf:
-    """The rows of both tables by id, and those that were left out for want of a picture."""
-
-    def __init__(self, data: CompetitionData) -> None:
-        self._data = data
-
-    def find(self, name: str) -> Shown:
-        """Return what is known of a row; one that is in neither table has no path."""
-        data = self._data
-        if name in self._places["train"]:
-            place = self._places["train"][name]
-            return Shown(name, data.train.images[place], self._data.label_in_words(place), "train")
-        if name in self._places["test"]:
-            return Shown(name, data.test.images[self._places["test"][name]], "", "test")
-        for one in data.absent:  # its row may have been left out
-            if one.id == name:
-                return Shown(name, None, "", one.table, one.reason)
-        return Shown(name, reason="in neither table")
-
-    @cached_property
-    def _places(self) -> dict[str, dict[str, int]]:
-        tables = {"train": self._data.train, "test": self._data.test}
-        return {
-            table: {name: place for place, name in enumerate(rows.ids.tolist())}
-            for table, rows in tables.items()
-        }
