@@ -109,7 +109,16 @@ MAY_USE = {"report": {"mislabelled", "leaderboard", "compare", "audit"}, "serve"
 def test_nothing_of_the_package_imports_the_command_line():
     """Check that cli, show, demo and the rooms beside the way are imported by cli alone."""
     beside = {"cli", "show", "demo", "init", "deploy", "audit", "preview", "curve", "lr_find"}
-    beside |= {"compare", "bench", "search", "cluster", "mislabelled", "leaderboard", "report", "serve"}
+    beside |= {
+        "compare",
+        "bench",
+        "search",
+        "cluster",
+        "mislabelled",
+        "leaderboard",
+        "report",
+        "serve",
+    }
     for path in FILES:
         room = room_of(path)
         if room not in ("cli", "__main__"):

@@ -33,10 +33,13 @@ from pipeline.training.refit import REFIT
 class RunNetworks:
     """The network of every fold of a run, or the one of a refit, one of them in memory at a time.
 
-    Every file of weights is opened at once, so that a damaged one is found before any work.
+    Every file of weights is opened at once, so that a damaged one is found before any work. With
+    `exact`, they run on the CPU in single precision, whatever the recipe says.
     """
 
-    def __init__(self, data: CompetitionData, name: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, data: CompetitionData, name: str, say: Callable[[str], None], *, exact: bool = False
+    ) -> None:
         self.name, self._say = name, say
         self._classes, self._task = data.classes, data.competition.task
         self._max_megapixels = data.competition.max_megapixels  # part of the run's data hash
@@ -44,6 +47,8 @@ class RunNetworks:
         path = folder / "run.json"
         record = read_object(path, ("recipe", "folds"), "train the run anew")
         self._recipe = parse(Recipe, record["recipe"], str(path))
+        if exact:
+            self._recipe = _on_cpu(self._recipe)
         self._space = _space(self._recipe, record, path)
         crop = self._recipe.image.crop
         if crop.kind == "box":
@@ -68,6 +73,25 @@ class RunNetworks:
         return View(**image, max_megapixels=self._max_megapixels, views=seen)
 
     @property
+    def recipe(self) -> Recipe:
+        return self._recipe
+
+    @property
+    def space(self) -> str:
+        """What is averaged over the views of a picture: 'probs' or 'logits'."""
+        return self._space
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The turns in which every look is seen."""
+        return test_turns(self._recipe.views)
+
+    def pixels(self, file: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and standard deviation of pixels in 0..1, as one network wants them."""
+        note = self._notes[file]
+        return tuple(note["mean"]), tuple(note["std"])
+
+    @property
     def batch_size(self) -> int:
         """How many pictures at a time, as when the run predicted its own test rows."""
         return 2 * self._recipe.training.batch_size
@@ -85,7 +109,21 @@ class RunNetworks:
     def _probs_by(self, file: Path, looks: list[np.ndarray]) -> np.ndarray:
         """Return what one network says: the mean over its views, of probabilities or of logits as
         the run's record says, (n, c) float32."""
-        model, setup = self._built
+        model, setup = self.load(file), self._built[1]
+        note, channels = self._notes[file], self._recipe.image.channels
+        normalise = Normalise(note["mean"], note["std"], setup, channels=channels)
+        what, answers = f"{self.name}, {file.parent.name}", []
+        for images, turn in itertools.product(looks, self.turns):
+            batches = _batches(images, turn, self.batch_size)
+            logits = predict(model, batches, setup, normalise, what)
+            answers.append(probabilities(logits, self._task) if self._space == "probs" else logits)
+        mean = np.mean(answers, axis=0, dtype=np.float64).astype(np.float32)
+        return mean if self._space == "probs" else probabilities(mean, self._task)
+
+    def load(self, file: Path) -> torch.nn.Module:
+        """Return the network with the weights of one file. All files share the one network: who
+        changes it, or wants two, takes a copy."""
+        model = self._built[0]
         with _opened(file) as opened:
             names = opened.keys()
             state = {name: opened.get_tensor(name) for name in names}
@@ -95,15 +133,7 @@ class RunNetworks:
             short = str(error).splitlines()[-1].strip()[:120]
             arch = self._recipe.model.arch
             raise PodiumError(f"{file}: not this run's {arch} ({short}); {_remedy(file)}") from None
-        note, channels = self._notes[file], self._recipe.image.channels
-        normalise = Normalise(note["mean"], note["std"], setup, channels=channels)
-        what, answers = f"{self.name}, {file.parent.name}", []
-        for images, turn in itertools.product(looks, test_turns(self._recipe.views)):
-            batches = _batches(images, turn, self.batch_size)
-            logits = predict(model, batches, setup, normalise, what)
-            answers.append(probabilities(logits, self._task) if self._space == "probs" else logits)
-        mean = np.mean(answers, axis=0, dtype=np.float64).astype(np.float32)
-        return mean if self._space == "probs" else probabilities(mean, self._task)
+        return model
 
     @cached_property
     def _built(self) -> tuple[torch.nn.Module, Setup]:
@@ -137,6 +167,11 @@ class RunNetworks:
         if "mean" not in note or "std" not in note:  # the recipe or the architecture says them
             note["mean"], note["std"] = normalisation(self._recipe)
         return note
+
+
+def _on_cpu(recipe: Recipe) -> Recipe:
+    runtime = recipe.runtime.model_copy(update={"device": "cpu", "precision": "float32"})
+    return recipe.model_copy(update={"runtime": runtime})
 
 
 def _space(recipe: Recipe, record: dict[str, Any], path: Path) -> str:

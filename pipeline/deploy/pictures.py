@@ -1,5 +1,7 @@
 """New pictures: one, or those at any depth of a folder, as the networks see them."""
 
+import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,6 @@ from pipeline.errors import PodiumError
 from pipeline.images.cache import Pixels, Source
 from pipeline.images.shrunk import pixel_limit
 from pipeline.images.views import Look, test_looks
-from pipeline.training.device import available_cores
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,47 @@ class Pictures:
         return len(self.paths)
 
 
-def find_pictures(place: Path) -> Pictures:
-    """Return the pictures of a folder in sorted order, or the one picture at `place`."""
+@dataclass(frozen=True)
+class Held:
+    """A picture whose file is in memory; it stands wherever pictures are read by their path."""
+
+    name: str
+    data: bytes
+
+    def read_bytes(self) -> bytes:
+        return self.data
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def cores() -> int:
+    """Return the number of cores this process may use, without a look at torch."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def find_pictures(place: Path, asked: str = "DATA") -> Pictures:
+    """Return the pictures of a folder in sorted order, or the one picture at `place`; `asked` is
+    what it was asked for by."""
     if not place.exists():
-        raise PodiumError(f"DATA: {place}: no such folder or picture; mend the path")
+        raise PodiumError(f"{asked}: {place}: no such folder or picture; mend the path")
     if not place.is_dir():
         return Pictures([_shown(place.name)], [place])
     names = list(walk(place))
     if not names:
-        raise PodiumError(f"DATA: {place}: no picture at any depth of it; name another folder")
+        raise PodiumError(f"{asked}: {place}: no picture at any depth of it; name another folder")
     return Pictures([_shown(name) for name in names], [place / name for name in names])
+
+
+def refuse_all_broken(names: Sequence[object], notes: dict[int, str], asked: str = "DATA") -> None:
+    """Refuse pictures none of which can be used; `notes` says by place what is wrong with them."""
+    if len(notes) == len(names):
+        raise PodiumError(
+            f"{asked}: {names[0]}: {notes[0]}, and so none of {len(names)} pictures can "
+            "be used; mend them, or name others"
+        )
 
 
 def _shown(name: str) -> str:
@@ -61,7 +93,7 @@ class View(Image):
         return sum(3 * look.size**2 for look in self.looks)
 
 
-def views(paths: list[Path], image: View) -> tuple[list[np.ndarray], dict[int, str]]:
+def views(paths: Sequence[Path | Held], image: View) -> tuple[list[np.ndarray], dict[int, str]]:
     """Decode pictures, each once, into what the networks that look at them by `image` see; nothing
     goes to the disk.
 
@@ -69,7 +101,7 @@ def views(paths: list[Path], image: View) -> tuple[list[np.ndarray], dict[int, s
     cannot be had, such as one that the crop leaves nothing of; these are black.
     """
     limit = pixel_limit(image.max_megapixels)
-    source = Source(paths, None, image.crop, image.canonical_side, limit)
+    source = Source(list(paths), None, image.crop, image.canonical_side, limit)
     # Without blob and copies, these are the pixels that the cache would hold, the losses of JPEG
     # included.
     pixels = Pixels(source, "jpeg" if image.cache == "jpeg" else "raw")
@@ -85,6 +117,6 @@ def views(paths: list[Path], image: View) -> tuple[list[np.ndarray], dict[int, s
             seen[place] = look(whole)
         return ""
 
-    with ThreadPoolExecutor(available_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         reasons = enumerate(pool.map(read, range(len(paths))))
         return images, {place: reason for place, reason in reasons if reason}

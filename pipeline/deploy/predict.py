@@ -18,21 +18,25 @@ from pipeline.artifacts.files import write_text
 from pipeline.artifacts.hashing import json_hash
 from pipeline.competition import CompetitionData, load_data
 from pipeline.competition.faults import faults
-from pipeline.competition.pictures import is_picture
 from pipeline.config.project import Project
 from pipeline.deploy.answers import (
-    COLUMNS,
     Answers,
     answers_table,
     check_level,
+    checked_out,
     decide_answers,
 )
 from pipeline.deploy.networks import RunNetworks
-from pipeline.deploy.pictures import Pictures, View, find_pictures, views
+from pipeline.deploy.pictures import (
+    Pictures,
+    View,
+    find_pictures,
+    refuse_all_broken,
+    views,
+)
 from pipeline.deploy.plan import open_answering
 from pipeline.deploy.report import Prediction, expected_at, report_parts
 from pipeline.ensemble.build import Decided, open_decided
-from pipeline.errors import PodiumError
 from pipeline.folds import load_shared
 from pipeline.submission.standings import newest_ensemble
 
@@ -64,26 +68,31 @@ def predict(
     folds = load_shared(table)
     name = source or newest_ensemble(table)
     plan = open_answering(table, folds, name)
-    path = _target(project.run(comp, name), place) if out is None else _checked(project, out)
+    path = (
+        _target(project.run(comp, name), place)
+        if out is None
+        else checked_out(project.root / os.path.expanduser(out))
+    )
     networks = [RunNetworks(table, run, say) for run in plan.runs()]
     decided = open_decided(table, folds, name)
     count = sum(len(network.files) for network in networks)
     say(f"{name}: pictures {len(pictures):,}, networks {count}")
-    of_runs, notes = _look(networks, pictures, len(table.classes))
-    broken = np.isin(np.arange(len(pictures)), list(notes))
-    task, probs = table.competition.task, plan.probs(of_runs)
-    answers = decide_answers(decided, task, probs, broken, confidence)
-    write_text(path, answers_table(pictures.names, answers, notes, table))
-    return _prediction(table, decided, answers, path, len(notes), confidence, started)
+    of_runs, notes = look(networks, pictures, len(table.classes))
+    competition, probs = table.competition, plan.probs(of_runs)
+    rule = decided.rule, decided.constant
+    answers = decide_answers(*rule, competition.task, probs, notes, confidence)
+    words = table.classes, competition.columns.separator
+    write_text(path, answers_table(pictures.names, answers, *words))
+    return _prediction(table, decided, answers, path, confidence, started)
 
 
-def _look(
+def look(
     networks: list[RunNetworks], pictures: Pictures, n_classes: int
 ) -> tuple[dict[str, np.ndarray], dict[int, str]]:
     """Return the probabilities (networks, n, c) float32 of every run, and by place what is wrong
     with the pictures that cannot be seen, whose rows mean nothing."""
     notes = faults(pictures.paths)
-    _refuse_all_broken(pictures, notes)
+    refuse_all_broken(pictures.paths, notes)
     whole = np.setdiff1d(np.arange(len(pictures)), list(notes))
     by_view: dict[View, list[RunNetworks]] = {}
     for network in networks:
@@ -98,7 +107,7 @@ def _look(
                 notes |= {int(rows[k]): reason for k, reason in wrong.items()}
                 for network in group:
                     found[network.name][:, rows] = network.probs(images, bar)
-    _refuse_all_broken(pictures, notes)
+    refuse_all_broken(pictures.paths, notes)
     return found, notes
 
 
@@ -117,7 +126,6 @@ def _prediction(
     decided: Decided,
     answers: Answers,
     path: Path,
-    broken: int,
     level: float | None,
     started: float,
 ) -> Prediction:
@@ -131,19 +139,11 @@ def _prediction(
         images=len(answers.given),
         counts=dict(zip(data.classes, counts.tolist(), strict=True)),
         dont_know=int((~answers.given).sum()),
-        broken=broken,
+        broken=len(answers.notes),
         confidence=level,
         expected=expected_at(decided.record, level),
         seconds=time.perf_counter() - started,
     )
-
-
-def _refuse_all_broken(pictures: Pictures, notes: dict[int, str]) -> None:
-    if len(notes) == len(pictures):
-        raise PodiumError(
-            f"DATA: {pictures.paths[0]}: {notes[0]}, and so none of {len(pictures)} pictures can "
-            "be used; mend them, or name others"
-        )
 
 
 def _target(folder: Path, place: Path) -> Path:
@@ -155,31 +155,3 @@ def _target(folder: Path, place: Path) -> Path:
     slug = re.sub(r"[^A-Za-z0-9._-]", "-", os.path.basename(path)).lstrip(".")[:80]
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return folder / "predictions" / f"{slug}-{json_hash(text, 6)}.csv"
-
-
-def _checked(project: Project, out: str | Path) -> Path:
-    """Return the path that OUT names, where nothing is lost by writing a table of answers."""
-    path = project.root / os.path.expanduser(out)
-    if not path.parent.is_dir():
-        raise PodiumError(f"OUT: {path.parent}: no such folder; make it, or name another")
-    if path.is_dir() or is_picture(path.name):
-        what = "a folder" if path.is_dir() else "a picture's name"
-        raise PodiumError(f"OUT: {path}: {what}; name a file such as answers.csv")
-    if not os.access(path.parent, os.W_OK):
-        raise PodiumError(f"OUT: {path.parent}: not a folder you may write to; name another")
-    if path.exists() and not (path.is_file() and _is_table(path)):
-        raise PodiumError(
-            f"OUT: {path}: there is a file that is not a table of answers, which would be lost; "
-            "name another, or remove that one first"
-        )
-    return path
-
-
-def _is_table(path: Path) -> bool:
-    """Whether a file begins as the tables of `predict` do."""
-    start = ",".join(COLUMNS).encode()
-    try:
-        with path.open("rb") as handle:
-            return handle.read(len(start)) == start
-    except OSError:
-        return False

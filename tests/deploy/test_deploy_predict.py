@@ -212,9 +212,9 @@ def test_below_the_confidence_there_is_no_answer(trained, answers, tmp_path, com
     assert got.made.dont_know == 7 and (got.made.confidence, got.made.images) == (middle, 15)
     none = answers(trained, comp, "a", folder, confidence=1.0)
     assert none.made.dont_know == 15 and sum(none.made.counts.values()) == 0
-    broken = np.zeros(15, bool)
+    rule, task = (decided.rule, decided.constant), data.competition.task
     for level, count in ((float(sure.min()), 0), (np.nextafter(sure.min(), 2), 1)):
-        exact = decide_answers(decided, data.competition.task, probs, broken, level)
+        exact = decide_answers(*rule, task, probs, {}, level)
         assert (~exact.given).sum() == count
 
 

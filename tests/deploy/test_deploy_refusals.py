@@ -186,13 +186,14 @@ def test_a_device_of_another_machine(project, answers, new_pictures):
     assert "a: pictures 6, networks 3" in said
 
 
-def test_columns_of_classes_of_any_name(trained):
+def test_columns_of_classes_of_any_name():
     """Check that classes called like other columns, with commas in their names, keep apart, and
     that an empty set of labels is blank."""
-    data = replace(load_data(trained, "sets"), classes=("image", "note", "a, b"))
     labels = np.array([[0, 0, 0], [1, 0, 1]], np.int8)
     given, probs = np.array([True, True]), np.array([[0.1, 0.2, 1 / 3], [0.9, 0, 1]])
-    text = answers_table(["x", "y"], Answers(labels, probs[:, 0], given, probs), {}, data)
+    text = answers_table(
+        ["x", "y"], Answers(labels, probs[:, 0], given, probs), ("image", "note", "a, b"), "+"
+    )
     assert text.splitlines() == [
         f'{",".join(COLUMNS)},p_image,p_note,"p_a, b"',
         "x,,0.1,,0.1,0.2,0.333333",
