@@ -14,6 +14,9 @@ def record_path(folder: Path) -> Path:
     return ensemble if ensemble.exists() else folder / "run.json"
 
 
+SHOWN = 8  # names of runs in an error
+
+
 def list_runs(data: CompetitionData) -> list[str]:
     """Return the names of all runs and ensembles of a competition, sorted."""
     folder = data.project.runs(data.competition.name)
@@ -42,5 +45,6 @@ def read_record(data: CompetitionData, name: str, variable: str = "RUNS") -> dic
 def _nearest_run(name: str, known: list[str]) -> str:
     """Return the hint at a run that is spelt almost so; case alone is the nearest of all."""
     alike = [run for run in known if run.casefold() == name.casefold()]
-    there = f"; there are: {', '.join(known[:20]) or 'none yet, make train'}"
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    there = f"; there are: {', '.join(known[:SHOWN]) or 'none yet, make train'}{more}"
     return f" (did you mean {alike[0]}?)" if alike else nearest(name, known) or there

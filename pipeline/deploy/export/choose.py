@@ -90,7 +90,7 @@ def _try(judge: Judge, option: Option, limits: Limits, overhead: int, everything
     if not everything:
         mb = _estimate(judge, option, overhead)
         if mb > limits.max_mb:
-            return Tried(option, mb, None, (f"about {mb:.0f} MB, more than {limits.max_mb:g}",))
+            return Tried(option, mb, None, (f"about {mb:.3g} MB, more than {limits.max_mb:g}",))
     built = tuple(
         _renamed(judge.workshop, run, part, option, number)
         for number, (run, part) in enumerate(parts)
