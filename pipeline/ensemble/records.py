@@ -7,14 +7,13 @@ from pipeline.artifacts.files import read_object
 from pipeline.competition import CompetitionData
 from pipeline.errors import PodiumError, nearest
 
+SHOWN = 8  # names of runs in an error
+
 
 def record_path(folder: Path) -> Path:
     """Return the record of a run or of an ensemble."""
     ensemble = folder / "ensemble.json"
     return ensemble if ensemble.exists() else folder / "run.json"
-
-
-SHOWN = 8  # names of runs in an error
 
 
 def list_runs(data: CompetitionData) -> list[str]:
