@@ -121,7 +121,7 @@ def _way_to_link(picture: Path, folder: Path) -> Callable[[Path, Path], None] | 
     for way in (_symbolic, _hard):
         try:
             way(picture, trial)
-        except (OSError, NotImplementedError):
+        except OSError:
             continue
         trial.unlink()
         return way

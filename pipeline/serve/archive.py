@@ -32,7 +32,7 @@ def unpacked(data: bytes, limits: Limits) -> list[Upload]:
             if len(members) > limits.batch:
                 raise Refused(413, f"a zip of {len(members):,} files; {limits.batch:,} are taken")
             return _read(archive, members, limits)
-    except (zipfile.BadZipFile, ValueError, struct.error, UnicodeError, NotImplementedError):
+    except (zipfile.BadZipFile, ValueError, struct.error, UnicodeError, RuntimeError):
         raise Refused(422, "a zip that cannot be read; pack it anew") from None
 
 
@@ -86,9 +86,9 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> tup
     try:
         with archive.open(member) as stream:
             data = stream.read(most + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError):
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError):
         return b"", "broken in its zip"
-    except (NotImplementedError, struct.error):
+    except RuntimeError:  # a password, or a method that zipfile does not know
         return b"", "packed in a way that is not read here"
     if len(data) > most:
         return b"", f"more than {megabytes(most)}, the most that is taken"
