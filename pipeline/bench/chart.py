@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from pipeline.artifacts.columns import shortened
-from pipeline.artifacts.files import write_with
 from pipeline.bench.entries import ENSEMBLE, FROZEN, SCRATCH, TUNED, UNTRAINED
-from pipeline.bench.labels import Line, Mark, place_labels
 from pipeline.bench.rows import Row
+from pipeline.charts.figure import new_figure, save
+from pipeline.charts.labels import Line, Mark, place_labels
 
 MARKERS = {FROZEN: "s", TUNED: "o", SCRATCH: "D", ENSEMBLE: "*", UNTRAINED: "^"}
 SMALLEST, LARGEST = 5.0, 12.0  # points, of the markers of the smallest and the largest pictures
@@ -29,8 +27,7 @@ LEAST_RANGE = 0.02  # of the scores that are shown
 
 def draw(path: Path, rows: Sequence[Row], record: Mapping[str, Any], machine: str) -> None:
     """Write the chart of `rows`; those without a score stand as triangles on the axis of times."""
-    figure = Figure(figsize=(10, 6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)  # no window system, and no state shared with other figures
+    figure = new_figure(10, 6)
     axes = figure.add_subplot()
     scored = [row for row in rows if row.honest is not None]
     others = [row for row in rows if row.honest is None]
@@ -50,7 +47,7 @@ def draw(path: Path, rows: Sequence[Row], record: Mapping[str, Any], machine: st
     first = sorted(rows, key=lambda row: (not row.front, row.honest is not None))
     marks = [
         Mark(
-            shortened(row.name, WIDEST_LABEL),
+            (shortened(row.name, WIDEST_LABEL),),
             *at[row.name],
             sizes[row.name] / 2,
             important=row.front or len(rows) <= FEW,
@@ -58,7 +55,7 @@ def draw(path: Path, rows: Sequence[Row], record: Mapping[str, Any], machine: st
         for row in first
     ]
     place_labels(axes, marks, lines)
-    write_with(path, lambda temporary: figure.savefig(temporary, format="png"))
+    save(path, figure)
 
 
 def _colours(rows: Sequence[Row]) -> dict[str, Any]:

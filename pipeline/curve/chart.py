@@ -4,22 +4,19 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from pipeline.artifacts.files import write_with
+from pipeline.charts.figure import BLUE, ORANGE, new_figure, save
 from pipeline.curve.forecast import Scale, Size
 from pipeline.curve.law import LEVEL, Law
 
 BEYOND = 4  # times the rows that the band goes to
-POINTS, LAW = "#1f4e79", "#c55a11"
+POINTS, LAW = BLUE, ORANGE
 
 
 def draw(path: Path, title: str, sizes: list[Size], scale: Scale, law: Law | None) -> None:
     """Write the chart of the sizes, largest first, with the law where there is one."""
-    figure = Figure(figsize=(7.2, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)  # no window system, and no state shared with other figures
+    figure = new_figure(7.2, 4.5)
     axes = figure.add_subplot()
     _draw_points(axes, sizes)
     rows = [size.rows for size in sizes]
@@ -35,7 +32,7 @@ def draw(path: Path, title: str, sizes: list[Size], scale: Scale, law: Law | Non
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(loc="best", fontsize=9)
-    write_with(path, lambda temporary: figure.savefig(temporary, format="png"))
+    save(path, figure)
 
 
 def _draw_points(axes: Axes, sizes: list[Size]) -> None:

@@ -4,31 +4,28 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pipeline.artifacts.columns import shortened
-from pipeline.artifacts.files import write_with
+from pipeline.charts.figure import BLUE, GREY, ORANGE, held, new_figure, save
+from pipeline.charts.labels import ABOVE, Line, Mark, place_labels
 from pipeline.leaderboard.analysis import Analysis
 from pipeline.leaderboard.band import FEWEST
 from pipeline.leaderboard.board import Board
-from pipeline.leaderboard.labels import Line, Name, write_names
 from pipeline.submission.ranges import score_range
 
-BLUE, ORANGE, GREY = "#1f4e79", "#c55a11", "#8a8a8a"
 MEDALS = {"gold": "#b8860b", "silver": "#7d8790", "bronze": "#8c5a2b"}
 FEW = 14  # points, up to which each has its whole name if there is room
 FEWER = 8  # points, up to which names keep off the error bars
 WIDEST = 24  # characters of a name
-REACH = 4.0  # quartile ranges beyond the quartiles, where points stand at the edge
+REACH = 4.0  # quartile ranges below the worse quartile, where points stand at the edge
 SMOOTH = 0.06  # of the axis, around which the widths of bands are averaged
 RADIUS = 4.0  # points of print
 
 
 def draw(path: Path, board: Board) -> None:
     """Write the picture of a board that has an analysis."""
-    picture = figure(board)
-    write_with(path, lambda temporary: picture.savefig(temporary, format="png"))
+    save(path, figure(board))
 
 
 def figure(board: Board) -> Figure:
@@ -42,14 +39,14 @@ def figure(board: Board) -> Figure:
     found = board.analysis
     if found is None:
         raise ValueError("a board without a public score has no picture")
-    picture = Figure(figsize=(9.5, 6.4), dpi=120, layout="constrained")
-    FigureCanvasAgg(picture)  # no window system, and no state shared with other figures
+    picture = new_figure(9.5, 6.4)
     axes = picture.add_subplot()
     cv = np.array([point.cv for point in found.points])
     public = np.array([point.public for point in found.points], float)
-    across = _limits(cv, np.array([point.se for point in found.points]), board.metric)
+    across = _limits(cv, np.array([point.se for point in found.points]), board)
+    band = _band_ends(found)
     half = float(np.median(found.band.outer if _banded(found) else found.errors))
-    up = _limits(public, min(half, 1.2 * float(np.ptp(public)) + half / 3), board.metric)
+    up = _limits(public, min(half, 1.2 * float(np.ptp(public)) + half / 3), board, band)
     _line_and_band(axes, found, across)
     _medal_lines(axes, board, up)
     places = _points(axes, board, found, across, up)
@@ -57,7 +54,8 @@ def figure(board: Board) -> Figure:
     axes.set_ylim(*(up if board.greater_is_better else up[::-1]))
     _dress(axes, board, found)
     picture.draw_without_rendering()  # settles the layout, on which the room for names depends
-    write_names(axes, _names(board, found, places), _bars(found) if len(cv) <= FEWER else [])
+    bars = _bars(found) if len(cv) <= FEWER else []
+    place_labels(axes, _marks(board, found, places), bars, ABOVE)
     return picture
 
 
@@ -65,16 +63,30 @@ def _banded(found: Analysis) -> bool:
     return found.size.known and len(found.points) >= FEWEST
 
 
-def _limits(values: np.ndarray, errors: np.ndarray | float, metric: str) -> tuple[float, float]:
-    """Return the ends of an axis: all values with their errors but those far away from most, and
-    hardly more than what the metric can be."""
-    low, high = np.quantile(values, [0.25, 0.75])
-    reach = REACH * max(high - low, 0.002, float(np.median(errors)))
-    near = (values >= low - reach) & (values <= high + reach)
+def _band_ends(found: Analysis) -> tuple[float, ...]:
+    """Return the ends of the band of one submission at the median honest score, if there is one."""
+    if not _banded(found):
+        return ()
+    middle = float(np.median([point.cv for point in found.points])) + found.band.offset
+    half = float(np.median(found.band.halves))
+    return middle - half, middle + half
+
+
+def _limits(
+    values: np.ndarray, errors: np.ndarray | float, board: Board, held: tuple[float, ...] = ()
+) -> tuple[float, float]:
+    """Return the ends of an axis: all values with their errors but those far worse than most that
+    are no picks, what else is to be `held`, and hardly more than what the metric can be."""
+    sign, picked = 1 if board.greater_is_better else -1, {p.point.number for p in board.picks}
+    points = board.analysis.points if board.analysis else ()
+    low, high = np.quantile(sign * values, [0.25, 0.75])
+    near = sign * values >= low - REACH * max(high - low, 0.002, float(np.median(errors)))
+    near |= np.array([point.number in picked for point in points])
     errors = np.broadcast_to(errors, values.shape)[near]
-    first, last = float((values[near] - errors).min()), float((values[near] + errors).max())
+    first = min(float((values[near] - errors).min()), *held, np.inf)
+    last = max(float((values[near] + errors).max()), *held, -np.inf)
     room = 0.09 * (last - first) or 0.01
-    least, most = score_range(metric)
+    least, most = score_range(board.metric)
     return max(first - room, least - room / 3), min(last + room, most + room / 3)
 
 
@@ -123,29 +135,19 @@ def _points(
     """Draw the submissions and return where they stand; those off the picture are triangles."""
     picked = {pick.point.number for pick in board.picks}
     odd = {point.number for point in found.outliers}
-    places, alpha = [], 0.9 if len(found.points) <= FEW else 0.65
-    for point in found.points:
+    alpha = 0.9 if len(found.points) <= FEW else 0.65
+    xs, far = held([point.cv for point in found.points], across)
+    ys, high = held([point.public or 0.0 for point in found.points], up)
+    places = list(zip(map(float, xs), map(float, ys), strict=True))
+    for point, (x, y), inside in zip(found.points, places, ~(far | high), strict=True):
         colour = ORANGE if point.number in odd else BLUE
-        x, y = (_held(value, ends) for value, ends in ((point.cv, across), (point.public, up)))
-        inside = (x, y) == (point.cv, point.public)
         if inside:
             axes.hlines(y, x - point.se, x + point.se, colour, lw=0.9, alpha=alpha / 3, zorder=3)
         look = {"ms": 1.6 * RADIUS, "mec": "white", "mew": 0.5, "alpha": alpha, "zorder": 4}
         axes.plot(x, y, "o" if inside else "^", color=colour, **look)
         if point.number in picked:
             axes.plot(x, y, "o", ms=3.2 * RADIUS, mfc="none", mec="black", mew=1.2, zorder=5)
-        places.append((x, y))
     return places
-
-
-def _held(value: float | None, ends: tuple[float, float]) -> float:
-    """Return a value, or the place just inside of the end that it is beyond."""
-    value, margin = float(value or 0.0), 0.02 * (ends[1] - ends[0])
-    return (
-        value
-        if ends[0] <= value <= ends[1]
-        else float(np.clip(value, ends[0] + margin, ends[1] - margin))
-    )
 
 
 def _bars(found: Analysis) -> list[Line]:
@@ -156,23 +158,27 @@ def _bars(found: Analysis) -> list[Line]:
     ]
 
 
-def _names(board: Board, found: Analysis, places: list[tuple[float, float]]) -> list[Name]:
+def _marks(board: Board, found: Analysis, places: list[tuple[float, float]]) -> list[Mark]:
     """Return what to write, in the order of importance: odd ones, picks, the best, all others."""
     sign = 1 if board.greater_is_better else -1
     odd = {point.number for point in found.outliers}
     picked = [pick.point.number for pick in board.picks]
     first = [*picked, max(found.points, key=lambda p: sign * (p.public or 0.0)).number]
-    many, names = len(found.points) > FEW, []
+    many, marks = len(found.points) > FEW, []
     for at in np.argsort(-np.abs(found.band.residuals), kind="stable"):
         point = found.points[at]
         marked = point.number in odd or point.number in first
         whole, short = shortened(point.name, WIDEST), f"{point.number:03d}"
-        texts = (short,) if many and not marked else (whole, short)
+        beyond = places[at] != (point.cv, point.public)
+        scores = f" ({point.cv:.4f}, {point.public:.4f})" if beyond else ""
+        texts = (short,) if many and not marked and not beyond else (whole, short)
+        texts = tuple(text + scores for text in texts)
         colour = ORANGE if point.number in odd else "0.2"
         radius = (1.6 if point.number in picked else 0.8) * RADIUS
-        names.append((point.number, Name(texts, *places[at], radius, marked, colour)))
-    names.sort(key=lambda pair: (pair[0] not in odd, pair[0] not in first))
-    return [name for _, name in names]
+        weight = "bold" if marked else "normal"
+        marks.append((point.number, Mark(texts, *places[at], radius, marked, colour, weight)))
+    marks.sort(key=lambda pair: (pair[0] not in odd, pair[0] not in first))
+    return [mark for _, mark in marks]
 
 
 def _dress(axes: Axes, board: Board, found: Analysis) -> None:
@@ -192,6 +198,9 @@ def _dress(axes: Axes, board: Board, found: Analysis) -> None:
     if board.picks:
         ring = axes.plot([], [], "o", ms=2.6 * RADIUS, mfc="none", mec="black", mew=1.2)[0]
         handles, words = [*handles, ring], [*words, "to pick in the end"]
+    if any(line.get_marker() == "^" for line in axes.lines):
+        far = axes.plot([], [], "^", ms=1.6 * RADIUS, color=GREY)[0]
+        handles, words = [*handles, far], [*words, "beyond the picture (honest, public)"]
     if found.outliers:
         dot = axes.plot([], [], "o", ms=1.6 * RADIUS, color=ORANGE)[0]
         handles, words = [*handles, dot], [*words, "outside its band"]

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pipeline.artifacts.files import write_with
+from pipeline.charts.figure import BLUE, ORANGE, new_figure, save
 from pipeline.lr_find.suggest import Suggestions
 
-LOSS, LINE = "#1f4e79", "#c55a11"
+LOSS, LINE = BLUE, ORANGE
 DASHES = {"minimum/3": "-", "minimum/10": "-.", "steepest": "--", "valley": ":"}
 ROOM = 0.1  # of the fall, left below the lowest loss; three times that above the first
 MOST_EPOCHS = 12  # that are marked
@@ -85,8 +84,7 @@ def draw_schedule(
 
 
 def _figure(rows: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)  # no window system, and no state shared with other figures
+    figure = new_figure(*size)
     return figure, list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
 
 
@@ -96,4 +94,4 @@ def _save(figure: Figure, axes: list[Axes], path: Path, title: str) -> None:
         one.grid(alpha=0.3)
         if one.get_legend_handles_labels()[0]:
             one.legend(loc="best", fontsize=9)
-    write_with(path, lambda temporary: figure.savefig(temporary, format="png"))
+    save(path, figure)

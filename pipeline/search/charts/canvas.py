@@ -1,33 +1,18 @@
-"""What the pictures of a study have in common: figure, colours, limits of the score, titles."""
+"""What the pictures of a study have in common: colours, limits of the score, titles."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.artifacts.columns import shortened
-from pipeline.artifacts.files import write_with
 from pipeline.search.records import Found
 
-BLUE, ORANGE, GREY = "#1f4e79", "#c55a11", "#9a9a9a"
 LONGEST = 24  # characters of a choice
 REACH = 2.5  # quartile ranges beyond the quartiles, where scores stand at the edge
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Return a figure without a window system, and without state shared with other figures."""
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save(path: Path, figure: Figure) -> None:
-    write_with(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 
 def level_colours(found: Found) -> list[tuple]:
@@ -63,14 +48,6 @@ def limits(found: Found, scores: Sequence[float]) -> tuple[float, float]:
     first, last = float(near.min()), float(near.max())
     room = 0.06 * (last - first) or 0.02 * abs(last) or 0.01
     return first - room, last + room
-
-
-def held(scores: Sequence[float], ends: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores (n,), those beyond the ends just inside of them, and which these are (n,)."""
-    values = np.asarray(scores, float)
-    margin = 0.02 * (ends[1] - ends[0])
-    inside = np.clip(values, ends[0] + margin, ends[1] - margin)
-    return inside, (values < ends[0]) | (values > ends[1])
 
 
 def score_axis(axes: Axes, found: Found, ends: tuple[float, float]) -> None:

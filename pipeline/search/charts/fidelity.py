@@ -11,16 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from pipeline.search.charts.canvas import (
-    GREY,
-    ORANGE,
-    level_colours,
-    level_name,
-    new_figure,
-    save,
-    say_nothing,
-    title,
-)
+from pipeline.charts.figure import GREY, ORANGE, new_figure, save
+from pipeline.search.charts.canvas import level_colours, level_name, say_nothing, title
 from pipeline.search.records import Found
 from pipeline.search.spending import Paid, paid
 

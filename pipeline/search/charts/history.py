@@ -7,14 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from pipeline.charts.figure import ORANGE, held, new_figure, save
 from pipeline.search.charts.canvas import (
-    ORANGE,
-    held,
     level_colours,
     level_name,
     limits,
-    new_figure,
-    save,
     say_nothing,
     score_axis,
     title,

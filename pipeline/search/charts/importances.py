@@ -6,15 +6,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from pipeline.artifacts.columns import shortened
-from pipeline.search.charts.canvas import (
-    BLUE,
-    GREY,
-    ORANGE,
-    level_name,
-    new_figure,
-    save,
-    title,
-)
+from pipeline.charts.figure import BLUE, GREY, ORANGE, new_figure, save
+from pipeline.search.charts.canvas import level_name, title
 from pipeline.search.importance import Ranked, rank
 from pipeline.search.labels import short_names
 from pipeline.search.records import Found

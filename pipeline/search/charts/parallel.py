@@ -11,16 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.artifacts.columns import shortened
-from pipeline.search.charts.canvas import (
-    LONGEST,
-    held,
-    level_name,
-    limits,
-    new_figure,
-    save,
-    say_nothing,
-    title,
-)
+from pipeline.charts.figure import held, new_figure, save
+from pipeline.search.charts.canvas import LONGEST, level_name, limits, say_nothing, title
 from pipeline.search.importance import Ranked, rank
 from pipeline.search.labels import short_names, ticks, value_text
 from pipeline.search.records import Found
