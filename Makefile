@@ -14,15 +14,19 @@ PYTHON ?= python3
 COMP ?= digits
 RUN := .venv/bin/python -m pipeline
 
-# Some shells export a NAME or HOST of their own (WSL, csh); only what is typed here counts.
-$(foreach name,NAME HOST PORT,$(if $(findstring command,$(origin $(name))),,$(eval $(name) :=)))
+# Some shells export a NAME or HOST of their own (WSL, csh), and what is sent or entered cannot be taken
+# back; of these only what is typed here counts.
+$(foreach name,NAME HOST PORT UPLOAD SCORE PRIVATE,$(if $(findstring command,$(origin $(name))),,$(eval $(name) :=)))
 
 # $(call option,NAME) is --name 'value' where NAME is given, else nothing.
 lower = $(shell echo $(1) | tr A-Z a-z)
 quoted = '$(subst ','\'',$($(1)))'
 option = $(if $($(1)),--$(call lower,$(1)) $(call quoted,$(1)))
 options = --comp $(call quoted,COMP) $(foreach name,$(1),$(call option,$(name))) $(fresh)
-fresh = $(if $(filter-out 0 no false,$(FRESH)),--fresh)
+# $(call on,NAME) is what NAME=1 says, nothing for NAME=0, and an error for what is neither.
+on = $(filter 1 yes true,$($(1)))$(if $(filter-out 0 no false 1 yes true,$($(1))),$(error $(1)=$($(1)): is 1 or 0))
+flag = $(if $(call on,$(1)),--$(subst _,-,$(call lower,$(1))))
+fresh = $(call flag,FRESH)
 
 # $(extra) are the stamps of what COMP alone needs, and EXECUTOR (its name before any :HOST), or nothing.
 # The other parts that need packages of their own are installed by their targets, or by EXTRAS="export serve".
@@ -31,7 +35,6 @@ wanting = $(patsubst experiments/competitions/%.requirements.txt,%,$(wildcard ex
 engine = $(firstword $(subst :, ,$(EXECUTOR)))
 engines = $(patsubst pipeline/cluster/%.requirements.txt,%,$(wildcard pipeline/cluster/*.requirements.txt))
 extra = $(addprefix .venv/extra-,$(filter $(wanting),$(COMP))) $(addprefix .venv/extra-part-,$(filter $(engines),$(engine)))
-upload = $(filter-out 0 no false,$(UPLOAD))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test init audit folds preview lr-find train tune learning-curve predict import ensemble compare label-errors bench submit score leaderboard report export serve
@@ -89,7 +92,7 @@ lr-find: .venv/done $(extra) ## which learning rate for ARCH, and a picture of i
 	@$(RUN) lr-find --comp $(call quoted,COMP) $(foreach name,ARCH RECIPE SET SEED ONLY,$(call option,$(name)))
 
 train: .venv/done $(extra) ## train ARCH="a b" on every fold: RECIPE= SET= SEED= NAME= ONLY= LIMIT= BUDGET=2h EXECUTOR= WORKERS= REFIT=1 FRESH=1
-	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT BUDGET EXECUTOR WORKERS) $(if $(filter-out 0 no false,$(REFIT)),--refit)
+	@$(RUN) train $(call options,ARCH RECIPE SEED SET NAME ONLY LIMIT BUDGET EXECUTOR WORKERS) $(call flag,REFIT)
 
 tune: .venv/done $(extra) ## search the space of STUDY=small for a better recipe: BUDGET=6h EXECUTOR= WORKERS= FRESH=1
 	$(foreach name,ARCH RECIPE SET SEED ONLY LIMIT,$(if $(findstring command,$(origin $(name))),$(error $(name)= belongs into the study, experiments/studies/$(STUDY).yaml)))
@@ -105,7 +108,7 @@ import: .venv/done $(extra) ## predictions from anywhere as run NAME: DATA=oof.c
 	@$(RUN) import $(call options,DATA NAME SECONDS)
 
 ensemble: .venv/done $(extra) ## blend all finished runs, or RUNS="a b", and decide: NAME= BLEND= RULE= CALIBRATION= MIXED_FOLDS=1
-	@$(RUN) ensemble --comp $(call quoted,COMP) $(foreach name,RUNS NAME BLEND RULE CALIBRATION,$(call option,$(name))) $(if $(filter-out 0 no false,$(MIXED_FOLDS)),--mixed-folds)
+	@$(RUN) ensemble --comp $(call quoted,COMP) $(foreach name,RUNS NAME BLEND RULE CALIBRATION,$(call option,$(name))) $(call flag,MIXED_FOLDS)
 
 compare: .venv/done $(extra) ## is RUNS="a b" a real gain: verdict, what changed, pictures fixed and broken
 	@$(RUN) compare --comp $(call quoted,COMP) $(call option,RUNS)
@@ -116,8 +119,8 @@ label-errors: .venv/done $(extra) ## labels that may be wrong, by the newest ens
 bench: .venv/done $(extra) ## accuracy against inference time of all finished runs, or RUNS="a b": ARCH= (untrained) SET= FRESH=1
 	@$(RUN) bench $(call options,RUNS ARCH RECIPE SET)
 
-submit: .venv/done $(extra) $(if $(upload),.venv/extra-part-upload) ## write a checked submission of the newest ensemble, or FROM=run; UPLOAD=1 sends it to Kaggle
-	@$(RUN) submit --comp $(call quoted,COMP) $(call option,FROM) $(if $(upload),--upload)
+submit: .venv/done $(extra) $(if $(call on,UPLOAD),.venv/extra-part-upload) ## write a checked submission of the newest ensemble, or FROM=run; UPLOAD=1 sends it to Kaggle
+	@$(RUN) submit --comp $(call quoted,COMP) $(call option,FROM) $(call flag,UPLOAD)
 
 score: .venv/done $(extra) ## grade submissions locally or ask Kaggle for scores; SCORE=0.74 PRIVATE=0.73 (of FROM=) by hand
 	@$(RUN) score --comp $(call quoted,COMP) $(foreach name,SCORE PRIVATE FROM,$(call option,$(name)))
@@ -126,10 +129,10 @@ leaderboard: .venv/done $(extra) ## all runs and ensembles; CV against the leade
 	@$(RUN) leaderboard --comp $(call quoted,COMP)
 
 report: .venv/done $(extra) ## one page, report.html: where we are, what is wrong, what to do next: FROM= MISTAKES=1
-	@$(RUN) report --comp $(call quoted,COMP) $(call option,FROM) $(if $(filter-out 0 no false,$(MISTAKES)),--mistakes)
+	@$(RUN) report --comp $(call quoted,COMP) $(call option,FROM) $(call flag,MISTAKES)
 
 export: .venv/done $(extra) .venv/extra-part-export ## a folder that answers without torch, of the newest ensemble or FROM=run: MAX_MB=100 AGREEMENT= CONFIDENCE= ALL=1 FRESH=1
-	@$(RUN) export --comp $(call quoted,COMP) $(call option,FROM) $(if $(MAX_MB),--max-mb $(call quoted,MAX_MB)) $(foreach name,AGREEMENT CONFIDENCE,$(call option,$(name))) $(if $(filter-out 0 no false,$(ALL)),--all) $(fresh)
+	@$(RUN) export --comp $(call quoted,COMP) $(call option,FROM) $(if $(MAX_MB),--max-mb $(call quoted,MAX_MB)) $(foreach name,AGREEMENT CONFIDENCE,$(call option,$(name))) $(call flag,ALL) $(fresh)
 
 serve: .venv/done $(extra) .venv/extra-part-serve ## a page and HTTP for what was exported FROM=run: HOST= PORT=7860 CONFIDENCE= SET="picture_mb=32"
 	@$(RUN) serve --comp $(call quoted,COMP) $(foreach name,FROM HOST PORT CONFIDENCE SET,$(call option,$(name)))

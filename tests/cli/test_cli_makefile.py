@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,28 +18,30 @@ VERBS = [command.name or command.callback.__name__ for command in app.registered
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
 
 
-def make(*arguments: str) -> str:
-    """Return what make prints, untouched by the variables of a make that runs these tests."""
+def make(*arguments: str, status: int = 0, **exported: str) -> str:
+    """Return what make prints, untouched by the variables of a make that runs these tests;
+    `exported` are those of the environment."""
     targets = ("MAKE", "MFLAGS", "GNUMAKEFLAGS")
     given = {argument.split("=")[0] for argument in arguments}
     names = {"COMP", "ARCH", "RECIPE", "NAME", "SEED", "SET", "ONLY", "LIMIT", "FOLDS", "HOLDOUT"}
-    names |= {"BUDGET", "TEST", "RUNS", "FROM", "SCORE", "FRESH", "EXECUTOR", "ARGS"} | given
+    names |= {"BUDGET", "TEST", "RUNS", "FROM", "SCORE", "FRESH", "EXECUTOR", "ARGS"}
+    names |= {"UPLOAD", "PRIVATE", "HOST", "PORT"} | given
     environment = {
         key: value
         for key, value in os.environ.items()
         if not key.startswith(targets) and key not in names
-    }
+    } | exported
     command = ["make", "--no-print-directory", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
 
 
-def dry(*arguments: str) -> str:
+def dry(*arguments: str, **more: Any) -> str:
     """Return the commands of a target; the environment counts as made."""
-    return make("-n", "-o", ".venv/done", *arguments)
+    return make("-n", "-o", ".venv/done", *arguments, **more)
 
 
 def targets() -> list[str]:
@@ -83,6 +86,32 @@ def test_variables_become_options_of_the_verb(target, variables, options):
     (verb,) = [c for c in app.registered_commands if c.callback.__name__ == target]
     known = {"from" if name == "source" else name for name in verb.callback.__annotations__}
     assert set(given) <= known
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "option"),
+    [
+        ("submit", "UPLOAD", "--upload"),
+        ("folds", "FRESH", "--fresh"),
+        ("train", "REFIT", "--refit"),
+        ("ensemble", "MIXED_FOLDS", "--mixed-folds"),
+        ("report", "MISTAKES", "--mistakes"),
+        ("export", "ALL", "--all"),
+    ],
+)
+def test_switches_are_on_or_off_or_refused(target, name, option):
+    """Check that 1 sets a switch, 0 does not, and that no other word is taken for a yes."""
+    for value, there in (("1", True), ("yes", True), ("0", False), ("no", False), ("", False)):
+        assert (option in dry(target, f"{name}={value}").split()) == there
+    for value in ("False", "off", "nein"):
+        assert f"{name}={value}: is 1 or 0" in dry(target, f"{name}={value}", status=2)
+
+
+def test_what_cannot_be_taken_back_must_be_typed():
+    """Check that an UPLOAD or a score that a shell exports sends and enters nothing."""
+    assert "--upload" not in dry("submit", UPLOAD="1")
+    entered = dry("score", SCORE="0.5", PRIVATE="0.4")
+    assert "--score" not in entered and "--private" not in entered
 
 
 def test_every_verb_has_a_target():
