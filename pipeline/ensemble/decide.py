@@ -122,6 +122,8 @@ class Fitted:
         """Return the probabilities of a part, cross-fitted out of fold."""
         if part == "oof":
             return self.choice.probs
+        if not len(self.members[0].probs[part]):  # without a test table
+            return np.empty((0, len(self.members[0].probs["oof"][0])), np.float32)
         chain = self.chain.blend, self.chain.calibration
         return mean_probs(*chain, fold_stacks(*chain, self.members, part))
 

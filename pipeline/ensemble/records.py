@@ -8,6 +8,11 @@ from pipeline.competition import CompetitionData
 from pipeline.errors import PodiumError, nearest
 
 SHOWN = 8  # names of runs in an error
+SHORT = 40  # characters of a value in an error
+# What a record holds under the keys that are read everywhere: any may be absent, or null.
+KINDS = {"folds": dict, "versions": dict, "recipe": dict, "inputs": dict, "sources": list,
+         "members": list, "arch": str, "created": str, "git_commit": str,
+         "seconds": (int, float)}  # fmt: skip
 
 
 def record_path(folder: Path) -> Path:
@@ -38,7 +43,19 @@ def read_record(data: CompetitionData, name: str, variable: str = "RUNS") -> dic
     record = read_object(path, ("competition", "folds_hash", "data_hash"), remedy)
     if record["competition"] != data.competition.name:
         raise PodiumError(f"{path}: not a record of a {data.competition.name} run; {remedy}")
+    odd = next((key for key in KINDS if not _is_kind(record, key)), None)
+    if odd is not None:
+        value = repr(record[odd])[:SHORT]
+        raise PodiumError(f"{path}: {odd}: {value} is not what is written there; {remedy}")
     return record
+
+
+def _is_kind(record: dict[str, Any], key: str) -> bool:
+    """Whether a value is of its kind; that of `folds`, if any, a record for each."""
+    value = record.get(key)
+    if value is None or not isinstance(value, KINDS[key]):
+        return value is None
+    return key != "folds" or all(isinstance(fold, dict) for fold in value.values())
 
 
 def _nearest_run(name: str, known: list[str]) -> str:

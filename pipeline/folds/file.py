@@ -129,7 +129,10 @@ def load_folds(
     ids = np.asarray(ids, dtype=str)
     differs = ids_differ(names, ids)
     if differs:
-        raise PodiumError(f"{path}: made for other rows than the competition's: {differs}; {ANEW}")
+        raise PodiumError(
+            f"{path}: made for other rows than the competition's now, which `exclude` and what "
+            f"`corrections` drop leave out: {differs}; {ANEW}"
+        )
     folds = aligned(folds, ids)
     differs = [] if isinstance(groups, str) else [groups_differ(folds, groups)]
     if train_only is not None:

@@ -17,7 +17,7 @@ def command(data: CompetitionData, name: str, record: Mapping[str, Any]) -> str:
     if "members" in record:
         return _of_ensemble(comp, name, record)
     if record.get("imported"):
-        files = ",".join(str(one.get("file", "")) for one in record.get("sources", {}).values())
+        files = ",".join(str(one.get("file", "")) for one in record.get("sources") or ())
         return f"make import COMP={comp} NAME={name} DATA={files}"
     if "study" in record:
         return f"make tune COMP={comp} STUDY={record['study']}"

@@ -25,6 +25,10 @@ from pipeline.submission.ledger import Entry
 from pipeline.submission.standings import Standing
 
 Found = TypeVar("Found")
+# Names of what is not a run, among the faults.
+AUDIT, LEDGER, FOLDS, RUNS = "audit.json", "the ledger", "the folds", "the runs"
+FLOOR, BOARD = "the majority answer", "the leaderboard"
+OTHERS = (AUDIT, LEDGER, FOLDS, RUNS, FLOOR, BOARD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +128,15 @@ class Scene:
     @property
     def runs_folder(self) -> Path:
         return self.data.project.runs(self.comp)
+
+    @property
+    def unreadable(self) -> str:
+        """Why the best cannot be told or shown although runs are there: the fault of the ledger,
+        the folds, all runs, or the best itself; '' where nothing is wrong."""
+        best = [one.name for one in self.standings[:1]] if self.best is None else []
+        broken = [] if self.records else [name for name in self.faults if name not in OTHERS]
+        names = (LEDGER, FOLDS, RUNS, *best, *broken)
+        return next((self.faults[name] for name in names if name in self.faults), "")
 
     def subject(self, name: str) -> Subject | None:
         """Return a run or ensemble that is shown in full."""

@@ -11,7 +11,8 @@ from pipeline.leaderboard.analysis import Analysis
 from pipeline.leaderboard.band import LEVEL
 
 # How bad each is; from HALT on it comes before whatever else was to be done next.
-BLOCKS, MISSING, COLLAPSED, GAP, NEVER, WEAK, OVERSURE, SHIFT, WARNS, SMOKE = range(100, 0, -10)
+UNREADABLE, BLOCKS, MISSING, COLLAPSED, GAP = range(110, 60, -10)
+NEVER, WEAK, OVERSURE, SHIFT, WARNS, SMOKE = range(60, 0, -10)
 HALT = GAP
 WEAK_SHARE = 0.5  # of the median F1, below which a class is weak
 RATE_LIMIT = 3.0  # standard errors between the rates of a class out of fold and on test rows
@@ -49,17 +50,29 @@ def audit_problems(audit: Audit | None, allowed: Sequence[str], comp: str) -> li
     ]
 
 
-def member_problems(
-    name: str, record: Mapping[str, Any], there: Iterable[str], comp: str
-) -> list[Problem]:
-    """Return what an ensemble lacks: members that were deleted since; `there` are all runs."""
-    known = set(there)
-    runs = [run for member in record.get("members", ()) for run in member["runs"]]
-    gone = [run for run in dict.fromkeys(runs) if run not in known and run != name]
-    if not gone:
+def unreadable_problems(fault: str, comp: str) -> list[Problem]:
+    """Return what keeps the scores from being read, in the words of the error."""
+    if not fault:
         return []
-    said = f"`{name}` is made of `{gone[0]}`{_also(len(gone) - 1)}, no longer there: it cannot "
-    remedy = f"`make ensemble COMP={comp} NAME={name.removeprefix('ensemble-')}`"
+    remedy = f"mend that, then `make report COMP={comp}`"
+    return [Problem(UNREADABLE, f"what is recorded cannot be read: {fault}", remedy)]
+
+
+def member_problems(
+    name: str, record: Mapping[str, Any], there: Iterable[str], sound: Iterable[str], comp: str
+) -> list[Problem]:
+    """Return what an ensemble lacks: members that were deleted since (`there` are all runs) or are
+    not `sound`: their records cannot be read."""
+    known, whole = set(there), set(sound)
+    runs = [run for member in record.get("members", ()) for run in member["runs"] if run != name]
+    lost = [run for run in dict.fromkeys(runs) if run not in whole]
+    if not lost:
+        return []
+    fate = "which cannot be read" if lost[0] in known else "no longer there"
+    said = f"`{name}` is made of `{lost[0]}`{_also(len(lost) - 1)}, {fate}: it cannot "
+    left = " ".join(run for run in dict.fromkeys(runs) if run in whole)
+    remedy = f"make it of others: `make ensemble COMP={comp} NAME={name.removeprefix('ensemble-')}"
+    remedy += f' RUNS="{left}"`' if left else "`"
     return [Problem(MISSING, f"{said}answer new pictures", remedy)]
 
 
@@ -72,7 +85,8 @@ def training_problems(
     stopped = {name: _collapsed(record) for name, record in records.items()}
     collapsed = [name for name, folds in stopped.items() if folds]
     serious = [name for name in collapsed if name in used]
-    for name, weight in [(n, COLLAPSED) for n in serious] or [(n, SMOKE) for n in collapsed[:1]]:
+    weight = COLLAPSED if serious else SMOKE
+    for name in serious or collapsed[:1]:
         folds = stopped[name]
         word = "fold" if len(folds) == 1 else "folds"
         said = f"`{name}`: {word} {', '.join(folds)} answered every row alike"

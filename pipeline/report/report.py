@@ -62,7 +62,8 @@ def report(
     say(f"{data.competition.title or comp}: reading what is recorded")
     scene = scene_of(data, source)
     if mistakes and scene.focus is None:
-        raise PodiumError(f"MISTAKES: {comp} has no finished run yet; make train COMP={comp} first")
+        why = scene.unreadable or f"{comp} has no finished run yet; make train COMP={comp} first"
+        raise PodiumError(f"MISTAKES: {why}")
     problems = problems_of(scene)
     at = where_of(scene)
     said = where(at), wrong(problems, at), next_step(done_of(scene), problems)

@@ -1,17 +1,23 @@
 """Open all that is there of a competition, as far as it can be opened, and name what is wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.artifacts.findings import Audit
 from pipeline.compare.verdict import judge
 from pipeline.competition import CompetitionData
-from pipeline.ensemble.members import read_record
+from pipeline.ensemble.members import list_runs, read_record
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds, load_shared
 from pipeline.leaderboard.leaderboard import look
 from pipeline.report.gather import (
+    AUDIT,
+    BOARD,
+    FLOOR,
+    FOLDS,
+    LEDGER,
+    RUNS,
     Scene,
-    Subject,
     all_records,
     attempt,
     before_of,
@@ -28,11 +34,12 @@ from pipeline.report.problems import (
     ranked,
     rate_problems,
     training_problems,
+    unreadable_problems,
 )
 from pipeline.report.sections.shared import SHOWN, leaves
 from pipeline.report.sentences import Done, Gain, Where
 from pipeline.submission.floor import majority
-from pipeline.submission.ledger import Entry, rows
+from pipeline.submission.ledger import rows
 from pipeline.submission.standings import Standing, standings
 
 ARCHS = ("densenet121", "convnext_tiny", "resnet50")  # to try next, the first that no run has
@@ -46,26 +53,26 @@ def scene_of(data: CompetitionData, source: str) -> Scene:
     if source:
         read_record(data, source, "FROM")
     audit = _audit(data.project.audit(comp), faults)
-    entries = attempt("the ledger", faults, lambda: rows(data.project, comp)) or ()
+    entries = attempt(LEDGER, faults, lambda: rows(data.project, comp)) or ()
     records = all_records(data, faults)
     folds = None
     if data.project.folds(comp).exists():
-        folds = attempt("the folds", faults, lambda: load_shared(data))
+        folds = attempt(FOLDS, faults, lambda: load_shared(data))
     base = {"records": records, "audit": audit, "entries": entries, "faults": faults}
     if folds is None or not records:
         return Scene(data, folds, **base)
-    stand = attempt("the runs", faults, lambda: standings(data, folds))
+    stand = attempt(RUNS, faults, lambda: standings(data, folds))
     found, left = stand or ([], {})
     for name in left:
         faults.pop(name, None)
     if source and source not in [one.name for one in found]:
-        why = left.get(source) or faults.get("the runs", "it has no score")
+        why = left.get(source) or faults.get(RUNS, "it has no score")
         raise PodiumError(f"FROM: {source} cannot be shown: {why}; name another run or ensemble")
     return _with_subjects(Scene(data, folds, tuple(found), left, **base), folds, source)
 
 
 def _audit(path: Path, faults: dict[str, str]) -> Audit | None:
-    return attempt("audit.json", faults, lambda: Audit.load(path)) if path.exists() else None
+    return attempt(AUDIT, faults, lambda: Audit.load(path)) if path.exists() else None
 
 
 def _with_subjects(scene: Scene, folds: Folds, source: str) -> Scene:
@@ -81,32 +88,27 @@ def _with_subjects(scene: Scene, folds: Folds, source: str) -> Scene:
     shown = [*order, *picked][:SHOWN]
     opened = (open_subject(data, folds, one, faults) for one in shown)
     subjects = {one.name: one for one in opened if one is not None}
-    floor = attempt("the majority answer", faults, lambda: majority(data, folds))
-    board = attempt(
-        "the leaderboard", faults, lambda: look(data, folds, found, dict(scene.left_out))
-    )
-    return Scene(
-        data,
-        folds,
-        found,
-        scene.left_out,
-        floor,
-        tuple(subjects.values()),
-        subjects.get(found[0].name),
-        subjects.get(focus),
-        subjects.get(before),
-        scene.records,
-        scene.audit,
-        board,
-        scene.entries,
-        faults,
+    if source and source not in subjects:
+        raise PodiumError(f"FROM: {source} cannot be shown: {faults[source]}")
+    floor = attempt(FLOOR, faults, lambda: majority(data, folds))
+    board = attempt(BOARD, faults, lambda: look(data, folds, found, dict(scene.left_out)))
+    return replace(
+        scene,
+        majority=floor,
+        subjects=tuple(subjects.values()),
+        best=subjects.get(found[0].name),
+        focus=subjects.get(focus),
+        before=subjects.get(before),
+        board=board,
+        faults=faults,
     )
 
 
 def problems_of(scene: Scene) -> tuple[Problem, ...]:
     """Return what is wrong, worst first."""
     comp, best = scene.comp, scene.best
-    found = audit_problems(scene.audit, scene.data.competition.audit.allow, comp)
+    found = unreadable_problems(scene.unreadable, comp)
+    found += audit_problems(scene.audit, scene.data.competition.audit.allow, comp)
     within = leaves(best.name, scene.records) if best is not None else []
     found += training_problems(scene.records, within, comp)
     if scene.board is not None:
@@ -115,7 +117,8 @@ def problems_of(scene: Scene) -> tuple[Problem, ...]:
         return ranked(found)
     arch = next((a for n in within if (a := scene.records.get(n, {}).get("arch"))), ARCHS[0])
     table = best.diagnostics["per_class"]
-    found += member_problems(best.name, best.decided.record, scene.records, comp)
+    known = {*scene.records, *list_runs(scene.data)}
+    found += member_problems(best.name, best.decided.record, known, scene.records, comp)
     if best.data.metric.needs == "labels":
         found += class_problems(best.name, arch, best.data.classes, table, comp)
     found += certainty_problems(best.name, best.diagnostics["reliability"], comp)
@@ -126,7 +129,7 @@ def where_of(scene: Scene) -> Where:
     """Return what is known of the best."""
     metric = scene.data.metric
     if not scene.standings:
-        return Where(metric.name, None)
+        return Where(metric.name, None, unreadable=bool(scene.unreadable))
     top, single = scene.standings[0], _best_run(scene)
     floor = None
     if scene.majority is not None and None not in (top.honest, scene.majority.honest):
@@ -160,10 +163,10 @@ def _gain(scene: Scene, single: Standing | None) -> Gain | None:
 
 def done_of(scene: Scene) -> Done:
     """Return which steps of the way were taken."""
-    folder, best = scene.runs_folder, scene.best
+    folder = scene.runs_folder
     pretrained = scene.data.competition.recipe.get("model", {}).get("pretrained", True)
     known = {record.get("arch") for record in scene.records.values()}
-    entry = _newest(scene.entries, best)
+    entry = scene.standings[0].entry if scene.standings else None
     ensembles = [one for one in scene.standings if one.blend != "-"]
     return Done(
         comp=scene.comp,
@@ -180,9 +183,3 @@ def done_of(scene: Scene) -> Done:
         label_errors=(folder / "label-errors.csv").exists(),
         curves=any(folder.glob("curve-*/curve.json")),
     )
-
-
-def _newest(entries: tuple[Entry, ...], best: Subject | None) -> Entry | None:
-    if best is None:
-        return None
-    return best.standing.entry or next((e for e in entries if e.source == best.name), None)

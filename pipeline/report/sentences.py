@@ -19,7 +19,8 @@ class Gain:
 
 @dataclass(frozen=True)
 class Where:
-    """What is known of the best run or ensemble, None as its name before there is one."""
+    """What is known of the best run or ensemble, None as its name before there is one;
+    `unreadable`: what is there cannot be read."""
 
     metric: str
     name: str | None
@@ -30,6 +31,7 @@ class Where:
     public: float | None = None
     private: float | None = None
     place: str = ""
+    unreadable: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ _VERDICTS = {"keep": "more than luck explains", "noise": "within noise", "worse"
 
 def where(at: Where) -> str:
     """Return where we are: the best honest score, what it gains, and the leaderboard's."""
+    if at.name is None and at.unreadable:
+        return "No score can be told: what is recorded cannot be read."
     if at.name is None:
         return "There is no finished run yet, so there is no score."
     said = f"Best is `{at.name}`: honest {at.metric} {_number(at.honest)}"

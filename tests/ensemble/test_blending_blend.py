@@ -120,7 +120,7 @@ def test_a_copy_never_lowers_the_score(method, task, seed, which):
         quick_score(metric, r.labels, fit_blend(method, metric, r).apply(r.stack))
         for r in (rows, twice)
     )
-    assert again >= once - 1e-9
+    assert again >= once - 1e-7  # where weights are searched for, the solver stops short of that
 
 
 @pytest.mark.parametrize(("method", "task"), EACH)

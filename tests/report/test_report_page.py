@@ -15,6 +15,7 @@ from pipeline.config.project import Project
 from pipeline.config.recipe import load_recipe
 from pipeline.ensemble.build import build_ensemble
 from pipeline.ensemble.choice import Menu
+from pipeline.ensemble.imports import import_run
 from pipeline.errors import PodiumError
 from pipeline.report import report, scene
 from pipeline.report.sections.shared import SHOWN
@@ -78,6 +79,13 @@ def with_runs(tiny) -> None:
     for name, score in (("a", 0.5), ("ensemble-all", 0.6)):
         submit(data, folds, name)
         set_score(tiny.project, "tiny", name, public=score)
+
+
+def with_best_ensemble(tiny) -> None:
+    """Make five runs alike, and an ensemble of them that is better than each."""
+    for name in "abcde":
+        tiny.fake_run(name, skill=1.0)
+    build_ensemble(tiny.data, tiny.folds(), None, "all")
 
 
 def test_an_empty_competition_has_a_page(tiny):
@@ -185,19 +193,106 @@ def test_no_run_that_can_be_read_is_an_empty_page(tiny):
     tiny.folds()
     tiny.fake_run("a")
     (tiny.run("a") / "run.json").write_text("{")
+    made = report(tiny.project, "tiny", say=nothing)
+    words = Reader(made.path.read_text()).words
+    assert "not valid JSON" in words["runs"] and "not valid JSON" in made.wrong
+    assert made.where == "No score can be told: what is recorded cannot be read."
+    assert "make train" not in made.next
+
+
+def test_a_broken_ledger_is_what_is_wrong(tiny):
+    """Check that runs which cannot be ranked are not called missing, by any sentence or gallery."""
+    with_runs(tiny)
+    tiny.project.ledger("tiny").write_text("junk\n")
+    made = report(tiny.project, "tiny", say=nothing)
+    assert made.where == "No score can be told: what is recorded cannot be read."
+    assert "ledger.csv" in made.wrong and "mend that" in made.next.lower()
+    assert "make train" not in Reader(made.path.read_text()).words["pictures"]
+    with pytest.raises(PodiumError, match=r"^MISTAKES: .*ledger\.csv"):
+        report(tiny.project, "tiny", mistakes=True, say=nothing)
+
+
+def test_broken_files_of_the_best_are_what_is_wrong(tiny):
+    """Check that where the best cannot be shown, its error is told, and its submission is known."""
+    with_best_ensemble(tiny)
+    submit(tiny.data, tiny.folds(), "ensemble-all")
+    set_score(tiny.project, "tiny", "ensemble-all", public=0.6)
+    (tiny.run("ensemble-all") / "diagnostics.json").write_text("{}")
+    made = report(tiny.project, "tiny", say=nothing)
+    assert "`ensemble-all`" in made.where and "public 0.6" in made.where
+    assert "diagnostics.json" in made.wrong and "make submit" not in made.next
+    assert "diagnostics.json" in Reader(made.path.read_text()).words["pictures"]
+    with pytest.raises(PodiumError, match=r"^MISTAKES: .*diagnostics\.json"):
+        report(tiny.project, "tiny", mistakes=True, say=nothing)
+    with pytest.raises(PodiumError, match=r"^FROM: ensemble-all cannot be shown: .*diagnostics"):
+        report(tiny.project, "tiny", "ensemble-all", say=nothing)
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("folds", [1]),
+        ("folds", {"0": 5}),
+        ("versions", [1]),
+        ("seconds", "abc"),
+        ("arch", {"a": 1}),
+        ("recipe", 3),
+        ("git_commit", 5),
+        ("created", 7),
+    ],
+)
+def test_records_of_other_kinds_stop_nothing(tiny, key, value):
+    """Check that a record with a field of another kind is named, and the page is made."""
+    with_runs(tiny)
+    path = tiny.run("a") / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    made = report(tiny.project, "tiny", say=nothing)
+    assert f"{key}: " in Reader(made.path.read_text()).words["runs"]
+    assert "`a`, which cannot be read" in made.wrong or "`a`" not in made.where
+
+
+def test_an_ensemble_made_anew_is_not_submitted_yet(tiny):
+    """Check that a ledger's row of an older ensemble of that name does not count."""
+    with_best_ensemble(tiny)
+    submit(tiny.data, tiny.folds(), "ensemble-all")
+    honest = re.search(r"accuracy (\S+)", report(tiny.project, "tiny", say=nothing).where)
+    set_score(tiny.project, "tiny", "ensemble-all", public=float(honest[1]))
+    assert "make submit" not in report(tiny.project, "tiny", say=nothing).next
+    build_ensemble(tiny.data, tiny.folds(), ["a", "b", "c"], "all")
+    made = report(tiny.project, "tiny", say=nothing)
+    assert "`ensemble-all`" in made.where and "no leaderboard score" in made.where
+    assert "make submit COMP=tiny FROM=ensemble-all" in made.next
+
+
+def test_odd_files_around_the_runs_stop_nothing(tiny):
+    """Check a study, a test and a curve whose fields are gone or empty."""
+    with_runs(tiny)
+    files = {
+        "study-s/trials.csv": "number,score,run\n0,0.5,s-0000\n",
+        "lr-find-a/lr-find.csv": "lr,loss,smoothed\n0.1,,1\n",
+        "lr-find-a/lr-find.json": "{}",
+        "curve-a/curve.json": json.dumps({"sizes": [{"rows": 5, "mean": 0.5}]}),
+    }
+    for name, text in files.items():
+        path = tiny.project.runs("tiny") / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
     words = Reader(page(tiny)).words
-    assert "not valid JSON" in words["runs"]
+    for section, folder in (("studies", "study-s"), ("rates", "lr-find-a"), ("growth", "curve-a")):
+        assert f"{folder} cannot be shown" in " ".join(words[section].split()), section
 
 
 def test_imports_and_other_tasks(make_tiny):
     """Check imported runs, which have neither networks nor versions, of several labels."""
     tiny = make_tiny(task="multilabel", folder="labels")
-    record = {"imported": True, "seconds": 0.0, "sources": {"oof": {"file": "oof.csv"}}}
-    tiny.fake_run("a", skill=0.5, **record)
+    source = tiny.fake_run("source", skill=0.5)
+    files = ",".join(str(source / name) for name in ("oof.npz", "test.npz"))
+    import_run(tiny.data, tiny.folds(), files, "a")
+    shutil.rmtree(source)
     tiny.fake_run("b", skill=0.7)
     build_ensemble(tiny.data, tiny.folds(), None, "all")
     words = Reader(page(tiny)).words
-    assert "make import COMP=tiny NAME=a DATA=oof.csv" in words["origin"]
+    assert "make import COMP=tiny NAME=a DATA=oof.npz,test.npz" in words["origin"]
     assert "superfluous" in words["confusions"] and "rightly not there" in words["confusions"]
     assert "missing" in words["pictures"]
 

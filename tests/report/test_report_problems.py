@@ -34,10 +34,19 @@ def test_the_audit_blocks_unless_it_is_allowed():
 def test_deleted_members_are_missed():
     """Check members of an ensemble against the runs that are there."""
     record = {"members": [{"runs": ["a", "b"]}, {"runs": ["c"]}]}
-    assert member_problems("ensemble-x", record, ["a", "b", "c"], "k") == []
-    (found,) = member_problems("ensemble-x", record, ["a"], "k")
-    assert "`b` and 1 more" in found.says and found.remedy == "`make ensemble COMP=k NAME=x`"
-    assert member_problems("run", {"members": [{"runs": ["run"]}]}, [], "k") == []
+    assert member_problems("ensemble-x", record, ["a", "b", "c"], ["a", "b", "c"], "k") == []
+    (found,) = member_problems("ensemble-x", record, ["a"], ["a"], "k")
+    assert "`b` and 1 more, no longer there" in found.says
+    assert '`make ensemble COMP=k NAME=x RUNS="a"`' in found.remedy
+    assert member_problems("run", {"members": [{"runs": ["run"]}]}, [], [], "k") == []
+
+
+def test_members_that_cannot_be_read_are_not_called_deleted():
+    """Check a member whose record is broken, and what is left to make the ensemble of."""
+    record = {"members": [{"runs": ["a", "b"]}, {"runs": ["c"]}]}
+    (found,) = member_problems("ensemble-x", record, ["a", "b", "c"], ["a", "c"], "k")
+    assert "`b`, which cannot be read" in found.says
+    assert 'NAME=x RUNS="a c"`' in found.remedy
 
 
 def collapsed(*folds: int) -> dict:

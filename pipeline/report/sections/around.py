@@ -2,7 +2,8 @@
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipeline.errors import PodiumError
 from pipeline.page.blocks import Block, Charts, Heading, Section, Shots, Words
 from pipeline.page.figures import FIRST, MUTED, SECOND, chart, legend, svg
 from pipeline.page.photos import photo
-from pipeline.report.gather import Scene
+from pipeline.report.gather import AUDIT, Scene
 from pipeline.report.sections.shared import grid, number, signed
 
 MOST = 4  # of each kind of folder
@@ -28,7 +29,7 @@ def audit_section(scene: Scene) -> Section:
     """The audit in short."""
     title, audit = "Audit", scene.audit
     if audit is None:
-        why = scene.faults.get("audit.json", "the data was not looked at yet")
+        why = scene.faults.get(AUDIT, "the data was not looked at yet")
         return Section("audit", title, nothing=f"{why}: `make audit COMP={scene.comp}`")
     allowed = scene.data.competition.audit.allow
     found = sorted(audit.findings, key=lambda one: LEVELS.index(one.level))
@@ -54,13 +55,52 @@ def audit_section(scene: Scene) -> Section:
 
 def studies_section(scene: Scene) -> Section:
     """Tuning: trials, the best, and what it gains over the recipe that the study began with."""
-    title, blocks = "Studies", []
-    for at, folder in enumerate(_folders(scene, "study-")):
-        blocks += _study(scene, folder, at)
-    if not blocks:
-        how = f"`make tune COMP={scene.comp} STUDY=small` searches for a better recipe"
-        return Section("studies", title, nothing=f"no study was made: {how}")
-    return Section("studies", title, tuple(blocks))
+    how = (
+        f"no study was made: `make tune COMP={scene.comp} STUDY=small` searches for a better recipe"
+    )
+    return _by_folder(scene, "studies", "Studies", "study-", partial(_study, scene), how)
+
+
+def rates_section(scene: Scene) -> Section:
+    """Learning-rate range tests, with the schedule of the recipe as it was drawn."""
+    how = f"no test was made: `make lr-find COMP={scene.comp} ARCH=tf_efficientnet_lite0`"
+    return _by_folder(scene, "rates", "Learning-rate tests", "lr-find-", _rates, how)
+
+
+def growth_section(scene: Scene) -> Section:
+    """Learning curves over the number of rows: what more data would bring."""
+    how = f"`make learning-curve COMP={scene.comp} ARCH=tf_efficientnet_lite0`"
+    nothing = f"what more rows would bring was not tried: {how}"
+    return _by_folder(scene, "growth", "More data", "curve-", _curve, nothing)
+
+
+def _by_folder(
+    scene: Scene,
+    key: str,
+    title: str,
+    prefix: str,
+    show: Callable[[Path, int], list[Block]],
+    nothing: str,
+) -> Section:
+    """Return a section of what `show` makes of each folder of a kind; where its files are broken
+    that is said: other hands or versions may have written them, and the page is worth more than one
+    of its charts."""
+    blocks: list[Block] = []
+    for at, folder in enumerate(_folders(scene, prefix)):
+        try:
+            blocks += show(folder, at)
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            IndexError,
+            OverflowError,
+        ) as error:
+            why = f"its files are not as they were written ({type(error).__name__}: {error})"
+            said = f"`{folder.name}` cannot be shown: {why}"
+            blocks += [Heading(folder.name), Words(said, muted=True)]
+    return Section(key, title, tuple(blocks), "" if blocks else nothing)
 
 
 def _study(scene: Scene, folder: Path, at: int) -> list[Block]:
@@ -108,26 +148,21 @@ def _history(scored: list[tuple[dict[str, str], float]], sign: int, name: str, s
     return svg(figure, name, says)
 
 
-def rates_section(scene: Scene) -> Section:
-    """Learning-rate range tests, with the schedule of the recipe as it was drawn."""
-    title, blocks = "Learning-rate tests", []
-    for at, folder in enumerate(_folders(scene, "lr-find-")):
-        record, lines = _record(folder / "lr-find.json"), _table(folder / "lr-find.csv")
-        if record is None or not lines:
-            continue
-        name = folder.name.removeprefix("lr-find-")
-        found = record.get("suggestion") or {}
-        drawn = _losses(lines, found, f"rates-{at}", f"loss by learning rate, {name}")
-        blocks += [Heading(name), Words(f"{record.get('reason') or 'No rate is suggested'}.")]
-        if record.get("next"):
-            blocks.append(Words(f"`{record['next']}`"))
-        blocks.append(Charts((("loss by learning rate", drawn),)))
-        shot = _taken(folder / "schedule.png", "the schedule of the recipe")
-        blocks += [Shots((shot,))] if shot else []
-    if not blocks:
-        how = f"`make lr-find COMP={scene.comp} ARCH=tf_efficientnet_lite0`"
-        return Section("rates", title, nothing=f"no test was made: {how}")
-    return Section("rates", title, tuple(blocks))
+def _rates(folder: Path, at: int) -> list[Block]:
+    """A test by its table: the chart of the losses, what it suggests, the schedule it drew."""
+    record, lines = _record(folder / "lr-find.json"), _table(folder / "lr-find.csv")
+    if record is None or not lines:
+        return []
+    name = folder.name.removeprefix("lr-find-")
+    found = record.get("suggestion") or {}
+    drawn = _losses(lines, found, f"rates-{at}", f"loss by learning rate, {name}")
+    reason = record.get("reason") or "No rate is suggested"
+    blocks: list[Block] = [Heading(name), Words(f"{reason}.")]
+    if record.get("next"):
+        blocks.append(Words(f"`{record['next']}`"))
+    blocks.append(Charts((("loss by learning rate", drawn),)))
+    shot = _taken(folder / "schedule.png", "the schedule of the recipe")
+    return [*blocks, *([Shots((shot,))] if shot else [])]
 
 
 def _losses(lines: list[dict[str, str]], found: dict[str, Any], name: str, says: str) -> Markup:
@@ -147,22 +182,16 @@ def _losses(lines: list[dict[str, str]], found: dict[str, Any], name: str, says:
     return svg(figure, name, says)
 
 
-def growth_section(scene: Scene) -> Section:
-    """Learning curves over the number of rows: what more data would bring."""
-    title, blocks = "More data", []
-    for at, folder in enumerate(_folders(scene, "curve-")):
-        record = _record(folder / "curve.json")
-        if record is None or not record.get("sizes"):
-            continue
-        drawn = _growth(record, f"growth-{at}", f"score by training rows, {folder.name}")
-        blocks += [Heading(folder.name.removeprefix("curve-"))]
-        said = str(record.get("sentence") or "").rstrip(".")
-        blocks += [Words(f"{said}.")] if said else []
-        blocks.append(Charts((("score by training rows", drawn),)))
-    if not blocks:
-        how = f"`make learning-curve COMP={scene.comp} ARCH=tf_efficientnet_lite0`"
-        return Section("growth", title, nothing=f"what more rows would bring was not tried: {how}")
-    return Section("growth", title, tuple(blocks))
+def _curve(folder: Path, at: int) -> list[Block]:
+    """A learning curve by its record: what it says, and its points."""
+    record = _record(folder / "curve.json")
+    if record is None or not record.get("sizes"):
+        return []
+    drawn = _growth(record, f"growth-{at}", f"score by training rows, {folder.name}")
+    said = str(record.get("sentence") or "").rstrip(".")
+    words = [Words(f"{said}.")] if said else []
+    heading = Heading(folder.name.removeprefix("curve-"))
+    return [heading, *words, Charts((("score by training rows", drawn),))]
 
 
 def _growth(record: dict[str, Any], name: str, says: str) -> Markup:

@@ -50,8 +50,8 @@ def _mistakes(scene: Scene, pictures: Pictures) -> Gallery:
     """The wrong answers that were given with the highest confidence."""
     title, best = "Most confident mistakes", scene.focus
     if best is None:
-        how = f"`make train COMP={scene.comp}` makes some"
-        return _none(title, f"There are no answers yet: {how}.")
+        how = f"There are no answers yet: `make train COMP={scene.comp}` makes some."
+        return _none(title, f"{scene.unreadable}." if scene.unreadable else how)
     try:
         sure = _surest(best)
     except PodiumError as error:
@@ -92,7 +92,8 @@ def _label_errors(scene: Scene, pictures: Pictures) -> Gallery:
     """Labels that may be wrong, the least trusted first."""
     title, best = "Labels that may be wrong", scene.focus
     if best is None or scene.folds is None:
-        return _none(title, f"They take a finished run: `make train COMP={scene.comp}`.")
+        how = f"They take a finished run: `make train COMP={scene.comp}`."
+        return _none(title, f"{scene.unreadable}." if scene.unreadable else how)
     try:
         found = candidates(scene.data, scene.folds, best.name)
     except PodiumError as error:
@@ -150,7 +151,9 @@ def _changed(scene: Scene, pictures: Pictures) -> list[Gallery]:
     counts = changed.counts()
     for kind in ORDER:
         at = changed.rows(kind)
-        heading = f"{kind.capitalize()} by {best.name} against {before.name}"
+        who = f"by {best.name} and {before.name}"
+        who = who if kind == STILL else f"by {best.name} against {before.name}"
+        heading = f"{kind.capitalize()} {who}"
         if not len(at):
             found.append(_none(heading, "No row."))
             continue

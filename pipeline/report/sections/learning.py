@@ -107,10 +107,17 @@ def _curve(histories: list[History], key: str, name: str, says: str) -> Markup:
         lines = [(one["epoch"], one[column]) for one in histories if column in one]
         if lines:
             _folds_and_mean(axes, lines, colour, style, {"valid": "validation"}.get(part, part))
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _epoch_axis(axes, np.concatenate([one["epoch"] for one in histories]))
     legend(axes, loc="best")
     return svg(figure, plain(name), says)
+
+
+def _epoch_axis(axes: Axes, epochs: np.ndarray) -> None:
+    """Label the axis of epochs with whole numbers, a single epoch's with that one."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if epochs.min() == epochs.max():
+        axes.set_xticks([int(epochs.min())])
 
 
 def _folds_and_mean(
@@ -137,7 +144,6 @@ def _rate(histories: list[History], name: str, run: str) -> Markup:
     one = max(histories, key=lambda history: len(history["epoch"]))
     mark = "o" if len(one["epoch"]) == 1 else ""
     axes.plot(one["epoch"], one["lr"], color=MUTED, lw=1.8, marker=mark)
-    axes.set_xlabel("epoch")
+    _epoch_axis(axes, one["epoch"])
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return svg(figure, name, f"learning rate by epoch of {run}")

@@ -10,7 +10,7 @@ from pipeline.leaderboard.band import FEWEST
 from pipeline.leaderboard.report import report_parts
 from pipeline.page.blocks import Block, Charts, Heading, Section, Words
 from pipeline.page.figures import FIRST, MUTED, SECOND, chart, legend, svg
-from pipeline.report.gather import Scene
+from pipeline.report.gather import OTHERS, Scene
 from pipeline.report.sections.shared import grid, leaves, number, parts, signed, weights_of
 from pipeline.submission.standings import Standing
 
@@ -28,10 +28,8 @@ def runs_section(scene: Scene) -> Section:
     """The leaderboard of runs and ensembles, the majority answer last."""
     title, comp = "Runs and ensembles", scene.comp
     if not scene.standings:
-        why = next(iter(scene.faults.values()), "no run is finished yet")
-        return Section(
-            "runs", title, _left_out(scene), f"{why}: `make train COMP={comp}` makes one"
-        )
+        how = f"no run is finished yet: `make train COMP={comp}` makes one"
+        return Section("runs", title, tuple(_left_out(scene)), scene.unreadable or how)
     last = [scene.majority] if scene.majority else []
     rows = [_line(scene, one) for one in (*scene.standings, *last)]
     headers = ["name", "in-sample", "honest", "SE", "public", "private", "rank", "minutes"]
@@ -56,15 +54,21 @@ def _line(scene: Scene, one: Standing) -> list[str]:
 
 
 def _left_out(scene: Scene) -> list[Block]:
-    """Say what is not in the table and why, those of one reason together."""
-    by_reason: dict[str, list[str]] = {}
+    """Say what is not in the table, or not shown in full, and why, those of one reason together;
+    and which of the other files cannot be used."""
+    ranked = {one.name for one in scene.standings}
+    by_reason: dict[tuple[str, str], list[str]] = {}
     for name, reason in {**scene.left_out, **scene.faults}.items():
-        by_reason.setdefault(reason, []).append(name)
+        word = "not shown in full" if name in ranked else "left out"
+        by_reason.setdefault((word, reason), []).append(name)
     found: list[Block] = []
-    for reason, names in by_reason.items():
+    for (word, reason), names in by_reason.items():
+        if reason == scene.unreadable and not ranked:
+            continue  # the section says so itself
         shown = ", ".join(f"`{name}`" for name in names[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        found.append(Words(f"left out: {shown}{more}: {reason}", muted=True))
+        said = reason if names[0] in OTHERS else f"{word}: {shown}{more}: {reason}"
+        found.append(Words(said, muted=True))
     return found
 
 
@@ -134,8 +138,8 @@ def baselines_section(scene: Scene) -> Section:
 
 
 def _baseline(scene: Scene, kind: str, one: Standing, best: Standing) -> list[str]:
-    gain = "-"
-    if one.honest is not None and best.honest is not None:
+    gain = "it is the best" if one is best else "-"
+    if None not in (one.honest, best.honest) and one is not best:
         gain = signed(scene.data.metric.sign * (best.honest - one.honest))
     name = "-" if one is scene.majority else one.name
     return [kind, name, number(one.honest), number(one.honest_se), gain]
