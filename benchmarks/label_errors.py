@@ -20,8 +20,10 @@ import argparse
 import csv
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import yaml
@@ -35,8 +37,8 @@ from pipeline.ensemble.build import build_ensemble
 from pipeline.ensemble.choice import Menu
 from pipeline.ensemble.members import read_record, usable_runs
 from pipeline.folds import Folds, load_shared
-from pipeline.mislabelled.evidence import gather
-from pipeline.mislabelled.scoring import RANKINGS, flags, quality
+from pipeline.mislabelled.evidence import Evidence, gather
+from pipeline.mislabelled.scoring import QUALITY, cleanlab_quality, flags, quality
 from pipeline.training.request import TrainRequest
 from pipeline.training.train import train
 
@@ -47,6 +49,36 @@ HEADS = {
 }
 SHARE, KINDS = 0.05, ("uniform", "confusable")
 MEASURES = ("precision at 50", "at 100", "recall at number planted")
+
+Ranking = Callable[[Evidence], np.ndarray]
+
+
+def combined(evidence: Evidence) -> np.ndarray:
+    """Return the mean of self-confidence and the share of runs that answer the label, in the form
+    of the labels."""
+    return (cleanlab_quality(evidence, QUALITY) + evidence.agreement) / 2
+
+
+def agreement_first(evidence: Evidence) -> np.ndarray:
+    """Return the share of runs that answer the label; self-confidence parts equal ones."""
+    steps = len(evidence.runs) + 1
+    return (evidence.agreement * (steps - 1) + cleanlab_quality(evidence, QUALITY)) / steps
+
+
+RANKINGS: Mapping[str, Ranking] = MappingProxyType(
+    {
+        "self-confidence, as the loss": quality,
+        "normalized margin": partial(cleanlab_quality, method="normalized_margin"),
+        "confidence-weighted entropy": partial(
+            cleanlab_quality, method="confidence_weighted_entropy"
+        ),
+        "self-confidence, adjusted by class": partial(
+            cleanlab_quality, method=QUALITY, adjust=True
+        ),
+        "self-confidence and agreement of runs": combined,
+        "agreement, then self-confidence": agreement_first,
+    }
+)
 
 
 def main() -> None:

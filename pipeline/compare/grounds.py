@@ -51,7 +51,8 @@ def label_sets(data: CompetitionData, rows: np.ndarray) -> dict[str, Ground]:
 
     `unchanged` are the rows whose label no correction changed. On the others each run has learnt
     from labels like those that it is scored by: on the corrected ones the second is at an
-    advantage, on the original ones the first.
+    advantage, on the original ones the first. On the unchanged ones neither is, but for wrong
+    labels that nobody found: a run whose own answers chose what to look at agrees with those.
     """
     now, before = data.labels[rows], data.uncorrected.labels[rows]
     same = now == before

@@ -4,6 +4,7 @@
 one that `make label-errors` writes is such a table. A blank is no correction.
 """
 
+import csv
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -46,10 +47,14 @@ class Corrections:
 
     def sentence(self, shown: str) -> str:
         """Say what was corrected; `shown` is the path as the user would type it."""
-        said = f"labels corrected by {shown}: {len(self.after):,} training rows"
+        said = f"labels corrected by {shown}: {_counted(len(self.after), 'training row')}"
         if self.same:
-            said += f"; {self.same:,} corrections say what the table says"
-        return said + (f"; {len(self.dropped):,} rows dropped" if self.dropped else "")
+            said += f"; {self.same:,} of the table's own are confirmed"
+        return said + (f"; {_counted(len(self.dropped), 'row')} dropped" if self.dropped else "")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -96,34 +101,48 @@ def filled_lines(path: Path, several: bool, remedy: str) -> list[Line]:
     """Return the lines of a table of corrections whose `corrected` is not blank; what is wrong with
     the file is named with `remedy`."""
     columns = ["id", *(["class"] if several else []), "corrected"]
-    there = _columns(path, columns, remedy)
-    rows = len(there["corrected"])
-    classes = there.get("class") if several else None
-    parts = (there["id"], classes or [""] * rows, there.get("label") or [None] * rows)
-    lines = map(Line, range(2, rows + 2), *parts, there["corrected"])
-    return [line for line in lines if line.corrected]
-
-
-def _columns(path: Path, wanted: list[str], remedy: str) -> dict[str, list[str]]:
-    """Return the columns of a table as text without outer spaces."""
     try:
-        header, _, rest = path.read_bytes().removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+        frame = table_of_corrections(path)
+        numbers = _row_numbers(path, len(frame))
     except OSError as error:
         raise PodiumError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
-    between = ";" if b";" in header and b"," not in header else None  # some spreadsheets do that
-    if header.strip() and not rest.strip():  # nothing to correct
-        names = header.decode(errors="replace").strip().split(between or usual_delimiter(path))
-        frame = pd.DataFrame(columns=names, dtype=str)
-    else:
-        frame = read_csv(path, [], path.name, between)
-    for column in wanted:
+    for column in columns:
         if column not in frame.columns:
             raise PodiumError(
                 f"{path}: no column {column!r}{nearest(column, frame.columns)}; a table of "
-                f"corrections has {', '.join(wanted)}"
+                f"corrections has {', '.join(columns)}"
             )
-    kept = [name for name in (*wanted, "class", "label") if name in frame.columns]
-    return {name: [text.strip() for text in frame[name]] for name in kept}
+    names = frame["class"] if several else [""] * len(frame)
+    stated = frame["label"] if "label" in frame.columns else [None] * len(frame)
+    lines = map(Line, numbers, frame["id"], names, stated, frame["corrected"])
+    return [line for line in lines if line.corrected]
+
+
+def table_of_corrections(path: Path) -> pd.DataFrame:
+    """Return the whole table as text without outer spaces."""
+    header, _, rest = path.read_bytes().removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+    between = _between(header)
+    if header.strip() and not rest.strip():  # nothing to correct
+        names = header.decode(errors="replace").strip().split(between or usual_delimiter(path))
+        return pd.DataFrame(columns=names, dtype=str)
+    return read_csv(path, [], path.name, between).apply(lambda column: column.str.strip())
+
+
+def _between(header: bytes) -> str | None:
+    """Return the delimiter that a header shows, as some spreadsheets write it: None for a comma."""
+    return next((mark for mark in ";\t" if mark.encode() in header and b"," not in header), None)
+
+
+def _row_numbers(path: Path, rows: int) -> list[int]:
+    """Return the line of the file that each row of its table begins with."""
+    numbers, start = [], 1
+    with open(path, encoding="utf-8-sig", newline="") as handle:
+        table = csv.reader(handle, delimiter=_between(path.read_bytes().partition(b"\n")[0]) or ",")
+        for fields in table:
+            if any(field.strip() for field in fields) or len(fields) > 1:  # else a blank line
+                numbers.append(start)
+            start = table.line_num + 1
+    return numbers[1:] if len(numbers) == rows + 1 else list(range(2, rows + 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,16 +158,23 @@ class _Table:
         """Return the corrections of one class per row."""
         said, given = self._agreed(lines), self._given()
         after, same, dropped = {}, 0, []
+        for line in lines:
+            old = self.classes[given[line.id]]
+            if line.stated not in (None, "", old):
+                raise self._stale(line, old)
         for line in said:
             old = given[line.id]
-            if line.stated not in (None, "", self.classes[old]):
-                raise self._stale(line, self.classes[old])
             if line.corrected == DROP and DROP not in self.classes:
                 dropped.append(line.id)
             elif self._class(line, line.corrected) == old:
                 same += 1
             else:
                 after[line.id] = np.array(self._class(line, line.corrected))
+        if len(dropped) == len(given):
+            raise PodiumError(
+                f"{self.path}: drops all {len(given):,} training rows; leave some, or take "
+                "`corrections` out of the YAML"
+            )
         before = {name: given[name] for name in after}
         return Corrections(self.path, before, after, same, tuple(dropped))
 
@@ -156,11 +182,13 @@ class _Table:
         """Return the corrections of 0/1 per row and class."""
         said, given = self._agreed(lines), self._given()
         after, same = {}, 0
+        for line in lines:
+            old = given[line.id][self._class(line, line.name)]
+            if line.stated and line.stated not in (ONES if old else ZEROS):
+                raise self._stale(line, str(old))
         for line in said:
             column = self._class(line, line.name)
             old, new = given[line.id][column], self._bit(line)
-            if line.stated and line.stated not in (ONES if old else ZEROS):
-                raise self._stale(line, str(old))
             if new == old:
                 same += 1
                 continue

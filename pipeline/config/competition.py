@@ -153,7 +153,7 @@ class Competition(Section):
     nested: bool = False
     missing_images: Literal["error", "drop", "predict-prior"] = "error"
     exclude: str | None = None
-    corrections: str | None = None
+    corrections: Annotated[str, Field(min_length=1)] | None = None
     external: tuple[External, ...] = ()
     duplicates: Duplicates = Duplicates()
     audit: Audit = Audit()

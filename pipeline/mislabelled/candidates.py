@@ -132,11 +132,15 @@ class _Teller:
         return str(int(label)) if len(at) > 1 else self.data.classes[label]
 
     def _reason(self, at: tuple[int, ...], row: int, disagree: int) -> str:
-        said = [self._direction(at), self._of_runs(at, disagree)]
+        label, in_table = self.evidence.labels[at], self.in_table[(row, *at[1:])]
+        ours = "" if label == in_table else f"against your correction to {self._words(at, label)}"
+        said = [ours, self._direction(at), self._of_runs(at, disagree)]
         if self.flagged[at]:
             said.append("cleanlab flags it")
         said.append(self._of_twin(at, row))
-        return "; ".join(filter(None, said)) or "the source answers something else"
+        if not any(said[1:]):
+            said.append("the source answers something else")
+        return "; ".join(filter(None, said))
 
     def _direction(self, at: tuple[int, ...]) -> str:
         if len(at) == 1:

@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.artifacts.columns import left_out
 from pipeline.competition import CompetitionData
 from pipeline.ensemble.aligned import read_parts, validated_rows
-from pipeline.ensemble.members import list_runs, read_record, usable_runs, why_unusable
+from pipeline.ensemble.members import read_record, usable_runs, why_unusable
+from pipeline.ensemble.newest import find_newest
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 
@@ -53,7 +54,7 @@ def gather(data: CompetitionData, folds: Folds, source: str = "") -> Evidence:
     """Read the probabilities of `source`, a run or ensemble, and the answers of all finished runs;
     the newest ensemble, else the best run, if it is empty."""
     runs, left = usable_runs(data, folds)
-    name = source or _newest_ensemble(data, folds) or _best_run(data, runs)
+    name = source or find_newest(data, folds)[0] or _best_run(data, runs)
     if not name:
         why = "".join(f"; {line}" for line in left_out(left))
         comp = data.competition.name
@@ -83,20 +84,6 @@ def _answers(probs: np.ndarray, dimensions: int) -> np.ndarray:
     if dimensions == 2:
         return (probs >= 0.5).astype(np.int32)
     return np.eye(probs.shape[1], dtype=np.int32)[probs.argmax(axis=1)]
-
-
-def _newest_ensemble(data: CompetitionData, folds: Folds) -> str:
-    """Return the ensemble made last, of those on these labels and folds; '' if there is none."""
-    made = {}
-    for name in list_runs(data):
-        try:
-            record = read_record(data, name)
-        except PodiumError:
-            continue  # what nobody asked for stops nothing
-        honest = record.get("honest") is not None
-        if "members" in record and honest and not why_unusable(record, data, folds):
-            made[name] = str(record.get("created", "")), name
-    return max(made, key=made.__getitem__, default="")
 
 
 def _best_run(data: CompetitionData, runs: list[str]) -> str:

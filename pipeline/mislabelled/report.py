@@ -64,10 +64,10 @@ def _answered(written: Written) -> str:
 
 
 def _advice(data: CompetitionData, shown: str) -> str:
-    how = "1 or 0" if data.competition.task == "multilabel" else "a class, or drop"
+    how = "1 or 0" if data.competition.task == "multilabel" else "a class"
     if data.competition.corrections:
-        return f"next: look, fill in `corrected` ({how}); make train again under another NAME"
-    return (
-        f"next: look, fill in `corrected` ({how}), say corrections: {shown} in {data.yaml}; "
-        "make train again, and make compare"
-    )
+        then = "make train again under another NAME"
+    else:
+        then = f"say corrections: {shown} in {data.yaml}; make train again, and make compare"
+    drop = "" if how != "a class" else "\n`drop` leaves a row out: new folds, and all runs anew"
+    return f"next: look, fill in `corrected` ({how}); {then}{drop}"

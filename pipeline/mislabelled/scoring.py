@@ -6,9 +6,8 @@ detect real-world label errors", ICML DataPerf workshop (the scores).
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from types import MappingProxyType
 
 import numpy as np
 from cleanlab.filter import find_label_issues
@@ -17,7 +16,6 @@ from cleanlab.rank import get_label_quality_scores
 from pipeline.mislabelled.evidence import Evidence
 
 QUALITY = "self_confidence"
-Ranking = Callable[[Evidence], np.ndarray]
 
 
 def flags(evidence: Evidence) -> np.ndarray:
@@ -78,39 +76,11 @@ def _one_against_rest(evidence: Evidence) -> Iterator[tuple[np.ndarray, np.ndarr
         yield labels.astype(np.int64), np.stack([1 - probs, probs], axis=1)
 
 
-def combined(evidence: Evidence) -> np.ndarray:
-    """Return the mean of self-confidence and the share of runs that answer the label, in the form
-    of the labels."""
-    return (cleanlab_quality(evidence, QUALITY) + evidence.agreement) / 2
-
-
-def agreement_first(evidence: Evidence) -> np.ndarray:
-    """Return the share of runs that answer the label; self-confidence parts equal ones."""
-    steps = len(evidence.runs) + 1
-    return (evidence.agreement * (steps - 1) + cleanlab_quality(evidence, QUALITY)) / steps
-
-
 def quality(evidence: Evidence) -> np.ndarray:
     """Return the score that candidates are ranked by: self-confidence, the probability that the
     source gives to the label.
 
-    It ranks as the log loss does. Of all of RANKINGS none found more planted errors, and votes of
-    runs added nothing to the probabilities of their blend (docs/label-errors.md).
+    It ranks as the log loss does. Of all rankings that were tried none found more planted errors,
+    and votes of runs added nothing to the probabilities of their blend (docs/label-errors.md).
     """
     return cleanlab_quality(evidence, QUALITY)
-
-
-RANKINGS: Mapping[str, Ranking] = MappingProxyType(
-    {
-        "self-confidence, as the loss": quality,
-        "normalized margin": partial(cleanlab_quality, method="normalized_margin"),
-        "confidence-weighted entropy": partial(
-            cleanlab_quality, method="confidence_weighted_entropy"
-        ),
-        "self-confidence, adjusted by class": partial(
-            cleanlab_quality, method=QUALITY, adjust=True
-        ),
-        "self-confidence and agreement of runs": combined,
-        "agreement, then self-confidence": agreement_first,
-    }
-)

@@ -169,7 +169,49 @@ def test_a_file_from_the_root_with_semicolons(make_tiny):
     (tiny.root / "mine.csv").write_text(f"\ufeffid;corrected\r\n001;{other(tiny, 1)}\r\n")
     tiny.configure(corrections="mine.csv")
     assert list(tiny.data.corrections.after) == ["001"]
-    assert "1 training rows" in tiny.data.corrections.sentence("mine.csv")
+    assert "1 training row" in tiny.data.corrections.sentence("mine.csv")
+
+
+def test_tabs_are_seen_in_the_header(make_tiny):
+    """Check that a table between tabs is read, whatever its name."""
+    tiny = make_tiny()
+    (tiny.root / "mine.csv").write_text(f"id\tcorrected\n001\t{other(tiny, 1)}\n")
+    tiny.configure(corrections="mine.csv")
+    assert list(tiny.data.corrections.after) == ["001"]
+
+
+def test_rows_are_counted_as_an_editor_does(make_tiny):
+    """Check that the row in an error is the line of the file, after blank and broken lines."""
+    tiny = make_tiny()
+    (tiny.root / "mine.csv").write_text('id,corrected,note\n\n001,cat,"two\nlines"\n\n\n999,cat,\n')
+    tiny.configure(corrections="mine.csv")
+    with pytest.raises(PodiumError, match="row 7: '999' is not a training id"):
+        load_data(tiny.project, "tiny")
+
+
+def test_what_leaves_nothing_is_refused(make_tiny):
+    """Check a table that drops every row, one that names nothing, and a repeated line that is
+    stale."""
+    tiny = make_tiny()
+    now, new = CLASSES[tiny.data.labels[1]], other(tiny, 1)
+    correct(tiny, *((name, "drop") for name in tiny.data.train.ids))
+    with pytest.raises(PodiumError, match=r"fix.csv: drops all \d+ training rows; "):
+        load_data(tiny.project, "tiny")
+    correct(tiny, ("001", now, new), ("001", new, new), header=("id", "label", "corrected"))
+    with pytest.raises(PodiumError, match=r"row 3: corrects the label .* changed since"):
+        load_data(tiny.project, "tiny")
+    tiny.configure(corrections="")
+    with pytest.raises(PodiumError, match="corrections"):
+        load_data(tiny.project, "tiny")
+
+
+def test_folds_of_dropped_rows_say_why(make_tiny):
+    """Check that the error about old folds names what leaves rows out."""
+    tiny = make_tiny(images=True)
+    make_shared(tiny.data, n_folds=3)
+    correct(tiny, ("003", "drop"))
+    with pytest.raises(PodiumError, match="`corrections` drop leave out"):
+        load_shared(tiny.data)
 
 
 def test_answers_do_not_know_of_corrections(make_tiny):

@@ -17,7 +17,7 @@ from pipeline.ensemble.build import build_ensemble
 from pipeline.errors import PodiumError
 from pipeline.mislabelled import candidates, report_parts, write_table
 from pipeline.mislabelled.evidence import Evidence, gather
-from pipeline.mislabelled.scoring import RANKINGS, flags, quality
+from pipeline.mislabelled.scoring import cleanlab_quality, flags, quality
 from pipeline.mislabelled.twins import conflicting_twins
 from pipeline.show import parts
 
@@ -146,13 +146,15 @@ def test_several_labels_as_cleanlab(seed):
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_every_ranking_is_a_score(several):
-    """Check that all rankings of the benchmark have the labels' form and stay in 0..1."""
+@pytest.mark.parametrize(
+    "method", ["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
+)
+def test_every_method_is_a_score(method, several):
+    """Check that cleanlab's methods give the labels' form and stay in 0..1."""
     one = evidence_of(np.random.default_rng(0), several=several)
-    for name, score in RANKINGS.items():
-        values = score(one)
-        assert values.shape == one.labels.shape, name
-        assert values.min() >= 0 and values.max() <= 1, name
+    values = cleanlab_quality(one, method)
+    assert values.shape == one.labels.shape
+    assert values.min() >= 0 and values.max() <= 1
 
 
 def test_a_class_that_all_have_is_not_flagged():
@@ -247,6 +249,21 @@ def test_twins_by_brute_force(make_tiny):
             wanted.setdefault(j, set()).add(i)
     found = conflicting_twins(data)
     assert {row: {twin.row for twin in twins} for row, twins in found.items()} == wanted
+
+
+def test_many_copies_of_one_picture(make_tiny):
+    """Check that every one of a hundred equal pictures has a twin of each other label."""
+    tiny = make_tiny(rows=100, images=True)
+    folder = tiny.root / "data" / "tiny" / "images"
+    one = (folder / "000.png").read_bytes()
+    for path in folder.glob("*.png"):
+        path.write_bytes(one)
+    data = tiny.data
+    found = conflicting_twins(data)
+    assert sorted(found) == list(range(len(data.train)))
+    for row, twins in found.items():
+        assert {int(data.labels[twin.row]) for twin in twins} == {0, 1, 2} - {data.labels[row]}
+        assert all(twin.distance == -1 for twin in twins)
 
 
 def test_the_order_of_rows_decides_nothing(make_tiny):

@@ -54,6 +54,52 @@ def test_corrections_are_kept(make_tiny, task):
         assert line["suggested"] == line["score"] == ""
 
 
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_columns_of_ones_own_are_carried_along(make_tiny, task):
+    """Check that a remark stays by id and class, with a correction or without, also where its line
+    is no candidate any more."""
+    tiny = make_tiny(task=task, rows=60)
+    tiny.folds()
+    tiny.fake_run("a", skill=1)
+    tiny.fake_run("b", skill=1)
+    path = judged(tiny, "a").path
+    lines = [line | {"my note": f"seen {n}" if n % 2 else ""} for n, line in
+             enumerate(lines_of(path))]  # fmt: skip
+    lines[1]["corrected"] = lines[1]["suggested"]
+    rewrite(path, lines)
+
+    def notes(lines):
+        return {(one["id"], one.get("class")): one["my note"] for one in lines if one["my note"]}
+
+    judged(tiny, "b")
+    after = lines_of(path)
+    assert notes(after) == notes(lines) and len(notes(after)) == len(lines) // 2
+    listed = {(one.id, one.name or None) for one in candidates(tiny.data, tiny.folds(), "b").rows}
+    assert notes(lines).keys() - listed  # some are no candidates any more
+    content = path.read_bytes()
+    judged(tiny, "b")
+    assert path.read_bytes() == content
+
+
+def test_a_doubted_correction_is_told(make_tiny):
+    """Check that where a run contradicts a correction, the reason names it."""
+    tiny = make_tiny(rows=60)
+    tiny.folds()
+    tiny.fake_run("a", skill=5)
+    row = int(np.flatnonzero(tiny.folds().fold >= 0)[0])
+    name, now = tiny.data.train.ids[row], tiny.data.labels[row]
+    wrong = tiny.data.classes[(now + 1) % 3]
+    (tiny.root / "mine.csv").write_text(f"id,corrected\n{name},{wrong}\n")
+    right = tiny.data.labels
+    tiny.configure(corrections="mine.csv")
+    hot = np.full((len(right), 3), 0.05)
+    hot[np.arange(len(right)), right] = 0.9
+    tiny.fake_run("c", probs={"oof": hot[tiny.folds().fold >= 0]})
+    line = {one["id"]: one for one in lines_of(judged(tiny, "c").path)}[name]
+    assert line["suggested"] == line["label"] == tiny.data.classes[now]
+    assert line["reason"].startswith(f"against your correction to {wrong}; ")
+
+
 def test_written_twice_it_is_the_same(make_tiny):
     """Check that nothing changes where nothing has, with corrections or without."""
     tiny = make_tiny(rows=60)
