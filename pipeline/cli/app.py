@@ -47,7 +47,8 @@ def main() -> None:
     except OSError as error:
         if debug or not error.filename:
             raise
-        said = f"{error.filename}: {error.strerror}; make it a file or folder that can be written"
+        where = error.filename2 or error.filename  # a temporary file is put in the place of another
+        said = f"{where}: {error.strerror}; make it a file or folder that can be written"
         print(f"error: {said}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):

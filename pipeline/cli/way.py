@@ -164,6 +164,11 @@ def submit(
 
     project = project_here()
     data, found = data_and_folds(comp)
+    if upload:
+        from pipeline.submission.upload import slug_of, uploaded_parts
+        from pipeline.submission.upload import upload as run_upload
+
+        slug_of(data)  # where it is to be sent is asked before anything is written
     decided, submission = run_submit(data, found, source)
     for warning in decided.record["warnings"]:
         print(f"warning: {warning}")
@@ -173,9 +178,6 @@ def submit(
     if not upload:
         print(f"next: make score COMP={comp}, or make score COMP={comp} SCORE=... from the site")
         return
-    from pipeline.submission.upload import upload as run_upload
-    from pipeline.submission.upload import uploaded_parts
-
     print(parts(uploaded_parts(run_upload(data, submission.number, say))))
     print(f"next: make leaderboard COMP={comp}")
 
@@ -213,7 +215,7 @@ def score(
     project = project_here()
     metric = load_competition(project, comp).metric  # a name that is not there gets no ledger
     if score is not None or private is not None:
-        by_hand = {"public": score, "private": private, "metric": metric}
+        by_hand = {"public": score, "private": private, "metric": metric, "say": say}
         entry = set_score(project, comp, source or None, **by_hand)
         shown = [f"{c} {getattr(entry, c)}" for c in ("public", "private") if getattr(entry, c)]
         print(f"number {entry.number}, {entry.source}: {', '.join(shown)}")

@@ -6,8 +6,9 @@ al., A Meta-Analysis of Overfitting in Machine Learning, NeurIPS 2019). So cross
 and the leaderboard is asked only where the two disagree by more than noise.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
@@ -43,7 +44,32 @@ def advise(
     which two files differ, None where that cannot be told."""
     if not points:
         return ()
-    order = sorted(points, key=lambda p: (-sign * p.cv, -sign * (p.public or 0), p.number))
+    picks = _picks(points, noise, analysis, sign, distance)
+    return tuple(replace(pick, reason=pick.reason + _labels(pick, points, noise)) for pick in picks)
+
+
+def _labels(pick: Pick, points: Sequence[Point], noise: Noise) -> str:
+    """Return the words for a pick by a score that is by other labels than those of others."""
+    own = noise.labels.get(pick.point.number)
+    others = [p.number for p in points if noise.labels.get(p.number, own) != own]
+    if own is None or not others:
+        return ""
+    named = ", ".join(f"{number:03d}" for number in others[:4])
+    more = f" and {len(others) - 4} more" if len(others) > 4 else ""
+    return f"; by other labels than those of {named}{more}, so that they cannot be compared"
+
+
+def _picks(
+    points: Sequence[Point],
+    noise: Noise,
+    analysis: Analysis | None,
+    sign: int,
+    distance: Distance,
+) -> tuple[Pick, ...]:
+    def rank(p: Point) -> tuple[float, bool, float, int]:
+        return -sign * p.cv, p.public is None, -sign * (p.public or 0.0), p.number
+
+    order = sorted(points, key=rank)
     first = order[0]
     picks = (Pick(first, f"the best honest score, {first.cv:.4f} ± {first.se:.4f}"),)
     others = [p for p in order[1:] if p.kind != first.kind]
@@ -52,16 +78,30 @@ def advise(
         return picks
     scored = [point for point in others if point.public is not None]
     if analysis is not None and analysis.disagrees and scored:
-        return (*picks, _by_public(scored, first, analysis, sign))
+        return (*picks, _by_public(scored, points, first, analysis, sign))
     return (*picks, _hedge(others, first, noise, sign, distance))
 
 
-def _by_public(scored: Sequence[Point], first: Point, analysis: Analysis, sign: int) -> Pick:
+def _by_public(
+    scored: Sequence[Point],
+    points: Sequence[Point],
+    first: Point,
+    analysis: Analysis,
+    sign: int,
+) -> Pick:
+    """Pick the best public score of those `scored`; words and chance are those of the table."""
     best = max(scored, key=lambda point: sign * (point.public or 0.0))
+    better = [
+        point
+        for point in points
+        if point.public is not None and sign * point.public > sign * (best.public or 0.0)
+    ]
     place = "the best public score"
-    if first.public is not None and sign * first.public > sign * (best.public or 0.0):
-        place = f"the best public score after {first.number:03d}"
-    chance = min(analysis.band.spread_p, float(analysis.band.p.min()))
+    if better == [first]:
+        place += f" after {first.number:03d}"
+    elif better:
+        place += f" of another source or decision than {first.number:03d}'s"
+    chance = float(analysis.band.p.min())
     return Pick(
         best,
         f"{place}, {best.public:.4f}, since cross-validation and the leaderboard disagree by more "
@@ -74,7 +114,7 @@ def _hedge(
 ) -> Pick:
     """Pick among those that are as good as the first, within a standard error of the difference,
     the one whose answers differ most; where none is as good, the next best."""
-    near = [p for p in others if sign * (first.cv - p.cv) <= (noise.paired_se(first, p) or p.se)]
+    near = [p for p in others if sign * (first.cv - p.cv) <= _error(noise, first, p)]
     if not near:
         after = others[0]
         return Pick(
@@ -95,6 +135,12 @@ def _hedge(
         most = f", the most of {len(near)}" if len(near) > 1 else ""
         reason = f"as good within a standard error, and {share}{most}"
     return Pick(best, f"{reason}; its honest score is {best.cv:.4f} ± {best.se:.4f}")
+
+
+def _error(noise: Noise, a: Point, b: Point) -> float:
+    """Return the standard error of a difference; as of independent scores where not known."""
+    paired = noise.paired_se(a, b)
+    return math.hypot(a.se, b.se) if paired is None else paired
 
 
 def distances(data: CompetitionData) -> Distance:

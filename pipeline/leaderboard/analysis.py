@@ -12,6 +12,9 @@ from pipeline.leaderboard.correlation import Correlation, pearson, spearman
 from pipeline.leaderboard.noise import Noise
 from pipeline.leaderboard.points import Point
 from pipeline.submission.grading import public_rows
+from pipeline.submission.ranges import score_range
+
+FEWEST_WRONG = 10  # rows answered wrong, below which bands are too narrow
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,20 +41,34 @@ class Analysis:
     pearson: Correlation | None
     spearman: Correlation | None
     private: tuple[Correlation | None, Correlation | None]  # ranks: honest, and public, with it
+    wrong: float | None = None  # rows answered wrong on the smaller part; None where not countable
+
+    @property
+    def few_wrong(self) -> bool:
+        """Whether so few rows are wrong that their noise is not normal, so that a band would call
+        submissions odd that are not."""
+        return self.wrong is not None and self.wrong < FEWEST_WRONG
 
     @property
     def outliers(self) -> tuple[Point, ...]:
-        """Submissions outside their band; none where the size of the public part is not known."""
-        if not self.size.known:
+        """Submissions outside their band; none where the size of the public part is not known, or
+        few rows are wrong."""
+        if not self.size.known or self.few_wrong:
             return ()
         pairs = zip(self.points, self.band.outside, strict=True)
         return tuple(point for point, out in pairs if out)
 
     @property
     def disagrees(self) -> bool:
-        """Whether leaderboard and cross-validation disagree by more than noise."""
-        told = self.size.known and len(self.points) >= FEWEST
-        return told and (bool(self.outliers) or self.band.spread_p < 1 - LEVEL)
+        """Whether leaderboard and cross-validation disagree by more than noise: one test, that of
+        outliers, since a second one would raise the chance to be wrong."""
+        return bool(self.outliers)
+
+    @property
+    def scattered(self) -> bool:
+        """Whether all submissions together differ by more than noise, of which nothing follows."""
+        told = self.size.known and len(self.points) >= FEWEST and not self.few_wrong
+        return told and self.band.spread_p < 1 - LEVEL
 
 
 def public_size(data: CompetitionData, cv_rows: int) -> Size:
@@ -75,9 +92,10 @@ def public_size(data: CompetitionData, cv_rows: int) -> Size:
     return Size(cv_rows, rows or test, rows > 0, "the answers" if rows else "not known")
 
 
-def analyse(points: Sequence[Point], noise: Noise, size: Size) -> Analysis | None:
+def analyse(points: Sequence[Point], noise: Noise, size: Size, metric: str = "") -> Analysis | None:
     """Return what the submissions with a public score and an error above 0 tell; None where there
-    is none.
+    is none. Of a `metric` whose best score is 1, what is missing to that counts as rows answered
+    wrong.
 
     The noise of a public score is that of the honest one, scaled to fewer rows: its variance is
     se^2 * cv rows / public rows. Both are of different rows, so their variances add up.
@@ -99,4 +117,6 @@ def analyse(points: Sequence[Point], noise: Noise, size: Size) -> Analysis | Non
         for column in ("cv", "public")
     )
     both = pearson(cv, public), spearman(cv, public)
-    return Analysis(scored, size, errors, paired, found, *both, private)
+    share = 1 - float(np.median(cv))
+    wrong = min(size.cv, size.public) * share if score_range(metric)[1] == 1 else None
+    return Analysis(scored, size, errors, paired, found, *both, private, wrong)

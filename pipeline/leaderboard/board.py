@@ -13,7 +13,8 @@ from pipeline.submission.standings import Standing
 @dataclass(frozen=True, eq=False)
 class Board:
     """Runs and ensembles, the majority answer last; our submissions; what they tell, None without
-    a public score; the other teams, None where they are not known; the picks; the picture."""
+    a public score; the other teams, None where they are not known; the picks; the numbers of those
+    whose honest score is by other labels than the present ones; the picture."""
 
     competition: str
     metric: str
@@ -24,5 +25,6 @@ class Board:
     analysis: Analysis | None
     teams: PublicBoard | None
     picks: tuple[Pick, ...]
+    other_labels: tuple[int, ...] = ()
     picture: Path | None = None
     shown: str = ""

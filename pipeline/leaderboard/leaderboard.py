@@ -24,9 +24,10 @@ def leaderboard(data: CompetitionData, folds: Folds) -> Board:
     """Return where we stand, and draw the picture where there is a public score."""
     found, left = standings(data, folds)
     board = look(data, folds, found, left)
-    if board.analysis is None:
-        return board
     path = data.project.runs(data.competition.name) / PICTURE
+    if board.analysis is None:
+        path.unlink(missing_ok=True)  # one of scores that are no longer there
+        return board
     draw(path, board)
     return replace(board, picture=path, shown=data.project.shown(path))
 
@@ -35,10 +36,11 @@ def look(
     data: CompetitionData, folds: Folds, found: Sequence[Standing], left: dict[str, str]
 ) -> Board:
     """Return the same of standings that are at hand, without a picture."""
-    points = points_of(rows(data.project, data.competition.name))
+    points = points_of(rows(data.project, data.competition.name, data.competition.metric))
     names = {s.entry.sha256: s.name for s in found if s.entry is not None}
     noise = measure_noise(data, folds, points.found, names)
-    analysis = analyse(points.found, noise, public_size(data, len(validated_rows(folds))))
+    size = public_size(data, len(validated_rows(folds)))
+    analysis = analyse(points.found, noise, size, data.competition.metric)
     sign = data.metric.sign
     all_standings = (*found, majority(data, folds)) if found else ()
     return Board(
@@ -51,4 +53,5 @@ def look(
         analysis,
         public_board(data) if analysis else None,
         advise(points.found, noise, analysis, sign, distances(data)),
+        tuple(number for number, labels in noise.labels.items() if labels != data.hash),
     )

@@ -6,14 +6,14 @@ scores over bootstrap resamples of the validated rows.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipeline.competition import CompetitionData
 from pipeline.ensemble.answers import load_answers
 from pipeline.ensemble.build import open_decided
-from pipeline.ensemble.members import validated_rows
+from pipeline.ensemble.members import read_record, validated_rows
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 from pipeline.leaderboard.points import Point
@@ -25,10 +25,12 @@ RESAMPLES, FEWER = 1000, 200  # the second where each resample sorts all rows an
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """Correlations (k, k) of the noise of k submissions by their numbers; NaN where not known."""
+    """Correlations (k, k) of the noise of k submissions by their numbers; NaN where not known.
+    `labels` maps numbers to the hash of the labels that the honest score is by, where known."""
 
     numbers: tuple[int, ...]
     correlations: np.ndarray
+    labels: Mapping[int, str] = field(default_factory=dict)
 
     def between(self, a: int, b: int) -> float:
         """Return the correlation between two submissions by their numbers."""
@@ -52,26 +54,49 @@ def measure_noise(
 ) -> Noise:
     """Return how the noise of submissions correlates, as far as it is known.
 
-    `names` maps the sha256 of a file to the run or ensemble whose decision of today made it. Of two
-    with the same honest answers (a run and its refit) only the first counts as known, since the
-    answers to the test rows differ all the same.
+    `names` maps the sha256 of a file to the run or ensemble whose decision of today made it; a run
+    on the labels before corrections is opened by these. Of two with the same honest answers (a run
+    and its refit) only the first counts as known, since the answers to the test rows differ all the
+    same.
     """
     answers: dict[int, np.ndarray] = {}
+    labels: dict[int, str] = {}
     for at, point in enumerate(points):
         try:
-            if point.entry.sha256 not in names:
+            labels |= _labels_of(data, point, names)
+            own = _competition_of(data, labels.get(point.number))
+            if own is None:
                 continue
-            own = load_answers(open_decided(data, folds, names[point.entry.sha256]), data, folds)
+            decided = open_decided(own, folds, names.get(point.entry.sha256, point.entry.source))
+            if own is not data and decided.record["honest"] != point.cv:
+                del labels[point.number]  # it was made anew since
+                continue
+            answer = load_answers(decided, own, folds)
         except PodiumError:  # then it is not known
             continue
-        if not any(np.array_equal(own, other) for other in answers.values()):
-            answers[at] = own
+        if not any(np.array_equal(answer, other) for other in answers.values()):
+            answers[at] = answer
     found = np.full((len(points), len(points)), np.nan)
     np.fill_diagonal(found, 1.0)
     if len(answers) > 1:
         known = list(answers)
         found[np.ix_(known, known)] = _correlations(data, folds, list(answers.values()))
-    return Noise(tuple(point.number for point in points), found)
+    return Noise(tuple(point.number for point in points), found, labels)
+
+
+def _labels_of(data: CompetitionData, point: Point, names: Mapping[str, str]) -> dict[int, str]:
+    """Return the number of a submission with the hash of the labels that its run was trained on;
+    empty where that cannot be told."""
+    if point.entry.sha256 in names:
+        return {point.number: data.hash}
+    found = read_record(data, point.entry.source)["data_hash"]
+    return {} if found == data.hash else {point.number: found}  # of an earlier decision
+
+
+def _competition_of(data: CompetitionData, labels: str | None) -> CompetitionData | None:
+    """Return the competition with these labels: the present ones, or those before corrections."""
+    there = (data, data.uncorrected)
+    return next((one for one in there if one.hash == labels), None)
 
 
 def _correlations(data: CompetitionData, folds: Folds, answers: list[np.ndarray]) -> np.ndarray:

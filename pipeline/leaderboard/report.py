@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.artifacts.columns import left_out, shortened
-from pipeline.leaderboard.analysis import Analysis
+from pipeline.leaderboard.analysis import FEWEST_WRONG, Analysis
 from pipeline.leaderboard.band import FEWEST, LEVEL
 from pipeline.leaderboard.board import Board
 from pipeline.leaderboard.correlation import Correlation
@@ -22,6 +22,7 @@ def report_parts(board: Board) -> list[Part]:
         parts.append(_nothing(board))
     else:
         parts += [_table(board, board.analysis), *_said(board.analysis)]
+    parts += _labels(board)
     parts += _medals(board)
     parts += _not_counted(board)
     parts += _advice(board)
@@ -30,8 +31,23 @@ def report_parts(board: Board) -> list[Part]:
     return parts
 
 
+def _labels(board: Board) -> list[str]:
+    if not board.other_labels:
+        return []
+    named = ", ".join(f"{number:03d}" for number in board.other_labels)
+    return [
+        f"the honest scores of {named} are by other labels than the present ones, so that others "
+        "cannot be compared with them; make compare scores two runs by the same labels"
+    ]
+
+
 def _nothing(board: Board) -> str:
     comp = board.competition
+    if any(point.public is not None for point in board.points.found):
+        return (
+            "no submission with a public score has a standard error above 0 of its honest one, so "
+            "cross-validation cannot be held against the leaderboard"
+        )
     return (
         "no submission has both an honest and a public score yet, so cross-validation cannot be "
         f"held against the leaderboard: make submit COMP={comp}, then make score COMP={comp}"
@@ -107,11 +123,16 @@ def _spread(found: Analysis) -> list[str]:
         return []
     if len(found.points) < FEWEST:
         return [f"below {FEWEST} submissions with both scores nothing is said of single ones"]
+    if found.few_wrong:
+        return [
+            f"about {found.wrong:.0f} rows of the smaller part are answered wrong, below "
+            f"{FEWEST_WRONG}, so no submission is called odd"
+        ]
     if not found.outliers:
         p = found.band.spread_p
         all_agree = "noise explains how the submissions differ from that"
         differ = "together they differ from that by more than noise, though none does by itself"
-        return [f"{differ if found.disagrees else all_agree} (p {p:.4f})"]
+        return [f"{differ if found.scattered else all_agree} (p {p:.4f})"]
     names = [f"{point.name} (p {_p(found, point):.4f})" for point in found.outliers]
     return [f"outside the band, {len(found.points)} comparisons allowed for: {', '.join(names)}"]
 

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -116,7 +117,12 @@ def _entry(line: list[str], row: int, path: Path) -> Entry:
             )
     for column in _NUMBERS:
         if text[column]:
-            checked_score(text[column], f"{path}: row {row}, column {column!r}")
+            score = checked_score(text[column], f"{path}: row {row}, column {column!r}")
+            if column == "cv_se" and score < 0:
+                raise PodiumError(
+                    f"{path}: row {row}, column 'cv_se' is {score:g}, but a standard error is 0 or "
+                    f"more; {_REMEDY}"
+                )
     for column in ("time", "file", "sha256", "source"):
         if not text[column].strip():
             raise PodiumError(f"{path}: row {row}, column {column!r} is blank; {_REMEDY}")
@@ -140,9 +146,16 @@ def locked(project: Project, comp: str) -> AbstractContextManager[None]:
     return lock(path, f"the ledger of {comp}", wait=30)
 
 
-def rows(project: Project, comp: str) -> tuple[Entry, ...]:
-    """Return the submissions of `comp`, oldest first."""
-    return Ledger.load(project.ledger(comp)).rows
+def rows(project: Project, comp: str, metric: str = "") -> tuple[Entry, ...]:
+    """Return the submissions of `comp`, oldest first; a score that `metric` cannot have is
+    refused, '' leaves that unchecked."""
+    ledger = Ledger.load(project.ledger(comp))
+    for row in ledger.rows:
+        for column in ("cv_in_sample", "cv_honest", "public", "private"):
+            score = row.value(column)
+            if score is not None:
+                check_range(score, metric, f"{ledger.path}: number {row.number}, {column}")
+    return ledger.rows
 
 
 def set_score(
@@ -153,11 +166,13 @@ def set_score(
     public: float | None = None,
     private: float | None = None,
     metric: str = "",
+    say: Callable[[str], None] = lambda line: None,
 ) -> Entry:
     """Enter leaderboard scores by hand, and say so in the note.
 
     `which` is a number or a source (its newest submission); None is the newest submission of all.
-    A score that the competition's `metric` cannot have is refused; '' leaves that unchecked.
+    A score that the competition's `metric` cannot have is refused; '' leaves that unchecked. One
+    that takes the place of another is said, with both.
     """
     given = {"SCORE": ("public", public), "PRIVATE": ("private", private)}
     scores = {
@@ -173,6 +188,11 @@ def set_score(
         changed = ledger.update(entry.number, **scores, note=noted(entry.note, BY_HAND))
         if changed != ledger:
             changed.save()
+    for column, score in scores.items():
+        before = entry.value(column)
+        if before is not None and before != float(score):
+            text = getattr(entry, column)
+            say(f"warning: {column} of number {entry.number} was {text}, and is {score} now")
     return next(row for row in changed.rows if row.number == entry.number)
 
 

@@ -14,6 +14,7 @@ from pipeline.competition import CompetitionData
 from pipeline.competition.csv import checked_ids, read_csv
 from pipeline.errors import PodiumError
 from pipeline.submission.ledger import Entry, checked_score
+from pipeline.submission.ranges import check_range
 
 Medal = Literal["gold", "silver", "bronze", ""]
 _COLUMNS = ["team", "public", "private"]
@@ -106,6 +107,10 @@ def medal_table(data: CompetitionData, rows: Iterable[Entry]) -> list[MedalRow]:
             continue
         shown = row.value("public")
         rank, teams = rank_among(ours, private, up)
+        for column, score in (("public", shown), ("private", ours)):
+            if score is not None:
+                where = f"{data.project.ledger(data.competition.name)}: number {row.number}"
+                check_range(score, data.competition.metric, f"{where}, {column}")
         before = None if shown is None else rank_among(shown, public, up)[0]
         table.append(MedalRow(row.number, row.source, before, rank, teams, medal(rank, teams)))
     return table
@@ -131,9 +136,13 @@ def _leaderboard(data: CompetitionData) -> tuple[list[float], list[float]]:
     checked_ids(frame, "team", path)
     public, private = (
         [
-            checked_score(text, f"{path}: row {row}, column {column!r}")
+            _score(text, f"{path}: row {row}, column {column!r}", data.competition.metric)
             for row, text in enumerate(frame[column], start=2)
         ]
         for column in ("public", "private")
     )
     return public, private
+
+
+def _score(text: str, where: str, metric: str) -> float:
+    return check_range(checked_score(text, where), metric, where)

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pipeline.competition import CompetitionData
 from pipeline.ensemble.build import Decided, open_decided
-from pipeline.ensemble.members import list_runs, read_record, record_path, why_unusable
+from pipeline.ensemble.members import list_runs, read_record, why_unusable
+from pipeline.ensemble.newest import newest_ensemble
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds
 from pipeline.submission.formats import sample_of
@@ -45,10 +44,12 @@ def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decid
     over are among the warnings.
     """
     sample_of(data)  # without test rows, nothing can be submitted
-    name, passed = (source, {}) if source else _newest(data)
+    name, passed = (source, {}) if source else newest_ensemble(data, folds)
     reason = why_unusable(read_record(data, name, "FROM"), data, folds)
     if reason:
-        raise PodiumError(f"FROM: {name} cannot be submitted: {reason}")
+        raise PodiumError(
+            f"FROM: {name} cannot be submitted: {reason}; make it anew, or name another with FROM="
+        )
     decided = _opened(data, folds, name)
     answer = decided.test_answer(data, folds)
     record = decided.record
@@ -62,47 +63,6 @@ def submit(data: CompetitionData, folds: Folds, source: str = "") -> tuple[Decid
     submission = write_submission(data, data.test.ids, *answers, source=name, cv=cv, note=note)
     said = [f"left out: {other}: {reason}" for other, reason in passed.items()]
     return replace(decided, record=record | {"warnings": record["warnings"] + said}), submission
-
-
-def newest_ensemble(data: CompetitionData) -> str:
-    """Return the name of the ensemble that was made last, of those with an honest score."""
-    return _newest(data)[0]
-
-
-def _newest(data: CompetitionData) -> tuple[str, dict[str, str]]:
-    """Return the newest ensemble with an honest score, and why newer or broken ones are not it."""
-    made, left, comp = {}, {}, data.competition.name
-    for name in list_runs(data):
-        path = record_path(data.project.run(comp, name))
-        if path.name != "ensemble.json":
-            continue
-        try:
-            record = read_record(data, name)
-            made[name] = _created(path, record)
-        except PodiumError as error:
-            left[name] = str(error)
-            continue
-        if record.get("honest") is None:
-            left[name] = f"its folds are mixed, so it has no honest score; FROM={name} takes it"
-    sound = [name for name in made if name not in left]
-    if not sound and left:
-        name, reason = next(iter(left.items()))
-        raise PodiumError(f"FROM: no ensemble of {comp} can be taken unasked: {name}: {reason}")
-    if not sound:
-        raise PodiumError(
-            f"FROM: {comp} has no ensemble yet; make ensemble COMP={comp} first, or name a run "
-            "with FROM="
-        )
-    newest = max(sound, key=lambda name: (made[name], name))
-    older = [name for name in left if name in made and made[name] < made[newest]]
-    return newest, {name: reason for name, reason in left.items() if name not in older}
-
-
-def _created(path: Path, record: dict[str, Any]) -> datetime:
-    try:
-        return datetime.fromisoformat(record["created"]).astimezone()
-    except (KeyError, TypeError, ValueError):
-        raise PodiumError(f"{path}: 'created' is not a time; make ensemble again") from None
 
 
 def _opened(data: CompetitionData, folds: Folds, name: str) -> Decided:

@@ -185,6 +185,16 @@ def test_the_program_itself(tiny):
     assert debug.returncode != 0 and "Traceback" in debug.stderr
 
 
+def test_a_folder_in_the_place_of_a_file_is_named(tiny, podium):
+    """Check that the error names what the user sees, and not the temporary file beside it."""
+    folder = tiny.project.runs("tiny") / "report.html"
+    folder.mkdir(parents=True)
+    result = podium(tiny.root, "report", "--comp", "tiny")
+    assert result.status == 2 and len(result.err.splitlines()) == 1
+    assert result.err.startswith(f"error: {folder}: ") and ".tmp" not in result.err
+    assert list(folder.parent.glob(".*tmp")) == []
+
+
 def test_a_bug_shows_its_traceback(tiny, podium, monkeypatch):
     """Check that what is not the user's mistake is not dressed up as one."""
     monkeypatch.setattr("pipeline.competition.load_data", lambda *_: 1 / 0)

@@ -19,10 +19,10 @@ def board_of() -> Callable[..., Board]:
     def make(entries, *, rho=0.5, known=True, up=True, teams=(), rows=(1000, 300)) -> Board:
         points = points_of(entries)
         noise = noise_of(points.found, rho)
-        analysis = analyse(points.found, noise, Size(*rows, known, "the test"))
+        metric = "accuracy" if up else "log_loss"
+        analysis = analyse(points.found, noise, Size(*rows, known, "the test"), metric)
         apart = advise(points.found, noise, analysis, 1 if up else -1, lambda a, b: 0.1)
         others = PublicBoard(tuple(sorted(teams, reverse=up)), up) if teams else None
-        metric = "accuracy" if up else "log_loss"
         return Board("tiny", metric, up, (), {}, points, analysis, others, apart)
 
     return make

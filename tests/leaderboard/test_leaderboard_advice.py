@@ -1,5 +1,7 @@
 """The final two picks: what is picked, and that it is never the same thing twice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,6 +57,42 @@ def test_where_both_disagree_the_leaderboard_picks_the_second():
         and "p 0.0" in made[1].reason
     )
     assert numbers(odd, distance=lambda a, b: 0.5, known=False)[1] != 7
+
+
+def test_the_words_are_those_of_the_table():
+    """Check that the chance is that of the outlier, and that a better public score of the first
+    pick's own kind is not passed over in silence."""
+    rows = [row(n, 0.9 + n / 1000, 0.9 + n / 1000) for n in range(1, 7)]
+    rows += [row(7, 0.85, 0.94), row(8, 0.905, 0.99, source="run6")]
+    points = points_of(rows).found
+    found = analyse(points, noise_of(points, 0.5), Size(1000, 300, True, ""))
+    second = picks(rows)[1]
+    assert second.point.number == 7
+    assert "the best public score of another source or decision than 006's" in second.reason
+    assert f"(p {found.band.p.min():.4f})" in second.reason
+
+
+def test_a_tie_is_broken_by_the_public_score():
+    """Check it where lower is better, too, and that a score that is not known is not the best."""
+    assert numbers([row(1, 0.3, ""), row(2, 0.3, 0.5), row(3, 0.3, 0.4)], sign=-1)[0] == 3
+    assert numbers([row(1, 0.9, ""), row(2, 0.9, 0.5), row(3, 0.9, 0.4)])[0] == 2
+
+
+def test_the_error_of_a_difference():
+    """Check that one of 0 counts as 0, and one that is not known as that of independent scores."""
+    rows = [row(1, 0.950, ""), row(2, 0.9495, "")]
+    assert picks(rows, rho=1.0)[1].reason.startswith("the next best honest score")
+    apart = [row(1, 0.950, ""), row(2, 0.937, "")]  # 0.01 < 0.013 < 0.01 * sqrt(2)
+    assert "as good within a standard error" in picks(apart, rho=np.nan)[1].reason
+
+
+def test_scores_by_other_labels_are_not_compared_in_silence():
+    """Check that a pick says whose score is by other labels."""
+    points = points_of([row(1, 0.95, ""), row(2, 0.94, ""), row(3, 0.93, "")]).found
+    noise = replace(noise_of(points, 0.5), labels={1: "old", 2: "new", 3: "old"})
+    first, second = advise(points, noise, None, 1, lambda a, b: None)
+    assert "by other labels than those of 002, so that they cannot be compared" in first.reason
+    assert "by other labels than those of 001, 003" in second.reason
 
 
 def test_never_the_same_source_and_decision_twice_where_there_is_another():

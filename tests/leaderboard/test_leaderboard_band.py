@@ -1,10 +1,15 @@
 """The band of noise against thousands of leaderboards that differ by nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from ledger_rows import noise_of, row
 from scipy import stats
 
+from pipeline.leaderboard.analysis import Size, analyse
 from pipeline.leaderboard.band import band
+from pipeline.leaderboard.points import points_of
 
 BOARDS = 2000
 
@@ -46,6 +51,28 @@ def test_rates_over_simulated_leaderboards(k, shared, known):
         assert rates == pytest.approx([0.05] * 3, abs=0.02)
     else:
         assert np.mean(inside) > 0.95 and max(rates) <= 0.05
+
+
+@pytest.mark.parametrize(("accuracy", "most"), [(0.99, 0.02), (0.9, 0.09)])
+def test_rates_where_few_public_rows_are_wrong(accuracy, most):
+    """Check that of 162 public rows nobody is named odd where hardly any is wrong, for there the
+    band by itself would be narrow, and about as seldom as it says where more are."""
+    rng, named, outside = np.random.default_rng(1), [], []
+    for _ in range(200):
+        right = stats.norm.ppf(accuracy) + rng.uniform(-0.15, 0.15, 8)
+        right = right + np.sqrt(0.7) * rng.standard_normal((1257 + 162, 1))
+        right = right + np.sqrt(0.3) * rng.standard_normal((1257 + 162, 8)) > 0
+        cv, public = right[:1257].mean(axis=0), right[1257:].mean(axis=0)
+        errors = np.maximum(np.sqrt(cv * (1 - cv) / 1257), 1e-4)
+        scores = zip(cv, public, errors, strict=True)
+        points = points_of([row(n, *one) for n, one in enumerate(scores, 1)]).found
+        noise = replace(noise_of(points, 0.0), correlations=np.corrcoef(right[:1257].T))
+        found = analyse(points, noise, Size(1257, 162, True, ""), "accuracy")
+        named.append(found.disagrees)
+        outside.append(found.band.outside.any())
+    assert np.mean(named) <= most
+    if accuracy == 0.99:
+        assert np.mean(outside) > 0.07
 
 
 def test_a_submission_that_is_odd_is_found():

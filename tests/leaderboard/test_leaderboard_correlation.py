@@ -40,8 +40,27 @@ def test_nothing_is_said_of_few_or_constant_scores():
         assert found(few, few) is None and found(many, np.ones(5)) is None
 
 
-def test_a_perfect_correlation_has_no_width():
-    """Check that an infinite z is not computed with."""
+@pytest.mark.parametrize("n", [4, 5, 6, 8])
+@pytest.mark.parametrize("r", [0.3, 0.7, 0.95])
+def test_the_interval_of_few_pairs(n, r):
+    """Check that of few pairs, of which many correlate perfectly, it holds the true coefficient no
+    less often than it says, for ranks a little more often."""
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((1000, n))
+    b = r * a + np.sqrt(1 - r**2) * rng.standard_normal((1000, n))
+    for found, true in ((pearson, r), (spearman, 6 / np.pi * np.arcsin(r / 2))):
+        intervals = [found(*pair) for pair in zip(a, b, strict=True)]
+        assert np.mean([one.low <= true <= one.high for one in intervals]) > 0.925
+
+
+def test_a_perfect_correlation_has_a_width():
+    """Check that it reaches to itself on one side, and on the other to what the next smaller rho
+    that the ranks can have reaches to."""
     rising = np.arange(5.0)
-    found = pearson(rising, -rising), spearman(rising, rising)
-    assert [(one.low, one.high) for one in found] == [pytest.approx((v, v)) for v in (-1, 1)]
+    up, down = spearman(rising, rising), spearman(rising, -rising)
+    after = spearman(rising, np.array([1.0, 0, 2, 3, 4]))
+    assert after.value == pytest.approx(0.9)
+    assert (up.value, up.low, up.high) == pytest.approx((1, after.low, 1))
+    assert (down.value, down.low, down.high) == pytest.approx((-1, -1, -after.low))
+    plain = pearson(rising, -rising)
+    assert plain.low == -1 and -0.999 < plain.high < -0.95

@@ -62,7 +62,45 @@ def test_one_far_away_does_not_hide_the_others(board_of):
     """Check that a score far off stands at the edge, and the axis ends near the others."""
     axes = figure(board_of([*season(12), row(13, 0.2, 0.2)])).axes[0]
     assert axes.get_xlim()[0] > 0.8 and axes.get_ylim()[0] > 0.7
-    assert [line.get_marker() for line in axes.lines].count("^") == 1
+    drawn = [line for line in axes.lines if line.get_marker() == "^" and len(line.get_xdata())]
+    assert len(drawn) == 1
+    assert "013 run13 (0.2000, 0.2000)" in [note.get_text() for note in axes.texts]
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "beyond the picture (honest, public)" in words
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_the_best_is_never_beyond_the_picture(board_of, up):
+    """Check that one far better than all others stands where its scores are."""
+    best = (0.98, 0.985) if up else (0.26, 0.262)
+    others = [row(n, 0.4 + n / 500, 0.4 + n / 490) for n in range(2, 10)]
+    axes = figure(board_of([row(1, *best), *others], up=up)).axes[0]
+    shown = [tuple(line.get_xydata()[0]) for line in axes.lines if len(line.get_xdata()) == 1]
+    assert best in shown and "^" not in [line.get_marker() for line in axes.lines]
+
+
+def test_tied_rows_have_their_band_in_the_picture(board_of):
+    """Check that the frame holds the band at the scores of four rows that are all the same."""
+    board = board_of([row(n, 0.8, 0.78) for n in range(1, 5)])
+    (low, high), half = figure(board).axes[0].get_ylim(), board.analysis.band.halves[0]
+    assert low < 0.78 - half and 0.78 + half < high
+
+
+def test_few_wrong_rows_call_nothing_odd(board_of):
+    """Check that where noise is not normal nothing is called odd, and that this is said."""
+    rows = [row(n, 0.97 + n / 1000, 0.97 + n / 1000, 0.003) for n in range(1, 8)]
+    rows.append(row(8, 0.975, 0.70, 0.003))
+    assert [p.number for p in board_of(rows, rows=(1000, 900)).analysis.outliers] == [8]
+    few = board_of(rows, rows=(1000, 200))
+    assert not few.analysis.outliers and not few.analysis.disagrees
+    assert "about 5 rows of the smaller part are answered wrong, below 10" in said(few)
+
+
+def test_without_an_error_it_is_said_why(board_of):
+    """Check that a public score beside an honest one of error 0 is not said to be missing."""
+    words = said(board_of([row(1, 1.0, 0.9, 0.0)]))
+    assert "no submission with a public score has a standard error above 0" in words
+    assert "has both" not in words and "pick 1: 001" in words
 
 
 def test_medal_lines(board_of):
@@ -126,6 +164,6 @@ def test_nothing_to_compare(board_of):
 def test_ranks_on_the_private_part(board_of):
     """Check that after the end it is told which of both knew it better."""
     rows = [row(n, 0.9 + n / 100, 0.99 - n / 100, private=0.9 + n / 90) for n in range(1, 7)]
-    assert "ranks on the private part: by honest +1.00 (+1.00 to +1.00), by public -1.00" in said(
-        board_of(rows)
-    )
+    words = said(board_of(rows))
+    assert "ranks on the private part: by honest +1.00 (+0." in words
+    assert " to +1.00), by public -1.00 (-1.00 to -0." in words

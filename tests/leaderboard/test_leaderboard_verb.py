@@ -11,7 +11,7 @@ from pipeline.leaderboard.analysis import public_size
 from pipeline.leaderboard.leaderboard import leaderboard
 from pipeline.leaderboard.report import report_parts
 from pipeline.metrics import paired_difference
-from pipeline.submission import grade_all, rows
+from pipeline.submission import Ledger, grade_all, rows
 from pipeline.submission.standings import submit
 
 
@@ -107,6 +107,59 @@ def test_more_public_rows_than_there_are(make_tiny):
     tiny.configure(public_rows=19)
     with pytest.raises(PodiumError, match="public_rows is 19, but there are 18 test rows"):
         public_size(tiny.data, 42)
+
+
+def test_honest_scores_by_other_labels_are_told_apart(make_tiny):
+    """Check that runs on the table's labels keep their correlation when corrections come, and that
+    it is said whose score is by them, with corrections and after these are taken back."""
+    tiny = make_tiny(rows=120)
+    folds = tiny.folds()
+    for number, name in enumerate(("old", "older"), 1):
+        tiny.fake_run(name, skill=number)
+        submit(tiny.data, folds, name)
+    before = leaderboard(tiny.data, folds)
+    assert before.other_labels == () and "other labels" not in said(before)
+    lines = [f"{tiny.data.train.ids[at]},{_next(tiny.data, at)}\n" for at in (2, 11, 40)]
+    (tiny.root / "data" / "tiny" / "fix.csv").write_text("id,corrected\n" + "".join(lines))
+    tiny.configure(corrections="fix.csv")
+    tiny.fake_run("new", skill=2.5)
+    submit(tiny.data, tiny.folds(), "new")
+    grade_all(tiny.data)
+    board = leaderboard(tiny.data, tiny.folds())
+    assert board.other_labels == (1, 2) and board.analysis.paired == 3
+    assert "the honest scores of 001, 002 are by other labels than the present ones" in said(board)
+    assert all("by other labels than those of" in pick.reason for pick in board.picks)
+    tiny.configure(corrections=None)
+    assert leaderboard(tiny.data, tiny.folds()).other_labels == (3,)
+    tiny.fake_run("old", skill=0.2)  # anew, on the same labels, so that of 001 nothing is known
+    tiny.configure(corrections="fix.csv")
+    assert leaderboard(tiny.data, tiny.folds()).other_labels == (2,)
+
+
+def _next(data, at: int) -> str:
+    return data.classes[(data.labels[at] + 1) % len(data.classes)]
+
+
+def said(board) -> str:
+    return "\n".join(part for part in report_parts(board) if isinstance(part, str))
+
+
+def test_a_score_that_cannot_be_is_refused(submitted):
+    """Check that a percentage in the ledger is no point."""
+    ledger = Ledger.load(submitted.project.ledger("tiny"))
+    ledger.update(2, public="99.38").save()
+    with pytest.raises(PodiumError, match=r"ledger.csv: number 2, public is 99.38.* give 0.9938"):
+        leaderboard(submitted.data, submitted.folds())
+
+
+def test_a_picture_of_scores_that_are_gone_is_deleted(submitted):
+    """Check that no picture stays that the words below the table contradict."""
+    picture = leaderboard(submitted.data, submitted.folds()).picture
+    ledger = Ledger.load(submitted.project.ledger("tiny"))
+    for row in ledger.rows:
+        ledger = ledger.update(row.number, public="")
+    ledger.save()
+    assert leaderboard(submitted.data, submitted.folds()).picture is None and not picture.exists()
 
 
 def test_a_file_that_is_gone_does_not_stop_it(submitted):

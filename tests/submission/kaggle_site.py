@@ -33,10 +33,11 @@ class Fail:
 @dataclass
 class KaggleSite:
     """What the site has and what it was asked; `graded` is what a submission becomes when it has
-    been listed `polls` times."""
+    been listed `polls` times; where it is `late` no list shows any."""
 
     token: str = TOKEN
     polls: int = 1
+    late: bool = False
     graded: dict[str, str] = field(default_factory=lambda: dict(DONE))
     faults: dict[str, list[Fail]] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -78,7 +79,7 @@ class KaggleSite:
 
     def _ListSubmissions(self, body: dict[str, Any]) -> dict[str, Any]:
         size = min(body["pageSize"], self.page)
-        shown = self.submissions[size * (body["page"] - 1) :][:size]
+        shown = [] if self.late else self.submissions[size * (body["page"] - 1) :][:size]
         for one in shown:
             one["seen"] += 1
             if one["status"] == "PENDING" and one["seen"] > self.polls:

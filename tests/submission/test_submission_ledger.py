@@ -155,3 +155,22 @@ def test_two_writers_lose_nothing(contest_of):
     assert [row.number for row in found] == list(range(1, 21))
     assert [row.parent for row in found] == ["", *map(str, range(1, 20))]
     assert all((project.root / row.file).exists() for row in found)
+
+
+def test_a_score_that_takes_the_place_of_another_is_said(tmp_path):
+    """Check that both numbers are told, and that the first one, and the same again, say nothing."""
+    project, said = Project(tmp_path), []
+    Ledger(project.ledger("tiny"), (Entry(1, "t", "1.csv", "s", "a"),)).save()
+    for score in (0.9938, 0.9938, 0.0):
+        set_score(project, "tiny", public=score, metric="accuracy", say=said.append)
+    assert said == ["warning: public of number 1 was 0.9938, and is 0.0 now"]
+
+
+def test_a_standard_error_below_0_is_refused(tmp_path):
+    """Check that it is named by row and column."""
+    path = tmp_path / "ledger.csv"
+    Ledger(path, (Entry(1, "t", "1.csv", "s", "a", cv_se="-0.0027"),)).save()
+    with pytest.raises(
+        PodiumError, match=r"row 2, column 'cv_se' is -0\.0027, but a standard error"
+    ):
+        Ledger.load(path)

@@ -62,9 +62,9 @@ def leaderboard(contest, text: str) -> None:
 def test_medal_table(contest_of):
     """Check that graded rows are ranked by their private score, each among the teams alone."""
     contest = contest_of("name")
-    teams = "".join(f"t{i},{i / 10},{i / 10}\n" for i in range(9))
+    teams = "".join(f"t{i},{i / 10},{max(i, 0.1) / 10}\n" for i in range(9))
     leaderboard(contest, "team,public,private\n" + teams)
-    ours = [entry(1, "0.1", "0.85"), entry(2, "", "0.8"), entry(3, "0.9", ""), entry(4, "1", "-1")]
+    ours = [entry(1, "0.1", "0.85"), entry(2, "", "0.8"), entry(3, "0.9", ""), entry(4, "1", "0")]
     table = medal_table(contest.data, ours)
     found = [(r.number, r.source, r.public_rank, r.private_rank, r.teams, r.medal) for r in table]
     assert found == [
@@ -90,6 +90,7 @@ def test_medal_table_of_a_loss(contest_of):
         ("team,public,private\na,1,1\na,1,1\n", "row 3, column 'team': .* stands twice"),
         ("team,public,private\na,1\nb,1,2\n", "row 2 has 2 fields"),
         ("team,public,private\n", "has no rows"),
+        ("team,public,private\na,1,99.1\n", "row 2, column 'private' is 99.1, but accuracy lies"),
     ],
 )
 def test_bad_leaderboard_is_refused(contest_of, text, message):
@@ -98,6 +99,15 @@ def test_bad_leaderboard_is_refused(contest_of, text, message):
     leaderboard(contest, text)
     with pytest.raises(PodiumError, match=f"leaderboard.csv: {message}"):
         medal_table(contest.data, [])
+
+
+@pytest.mark.parametrize(("public", "private"), [("99.38", "0.9"), ("0.9", "99.38")])
+def test_our_own_scores_must_be_possible(contest_of, public, private):
+    """Check that a percentage of the ledger is not ranked."""
+    contest = contest_of("name")
+    leaderboard(contest, "team,public,private\na,1,1\n")
+    with pytest.raises(PodiumError, match=r"ledger.csv: number 7, p\w+ is 99.38, .* give 0.9938"):
+        medal_table(contest.data, [entry(7, public, private)])
 
 
 def test_no_leaderboard(contest_of):

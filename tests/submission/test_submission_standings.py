@@ -12,10 +12,12 @@ from pipeline.artifacts.predictions import Predictions
 from pipeline.competition import load_data
 from pipeline.ensemble.build import build_ensemble
 from pipeline.ensemble.choice import Menu
+from pipeline.ensemble.newest import newest_ensemble
 from pipeline.errors import PodiumError
+from pipeline.mislabelled.evidence import gather
 from pipeline.submission import set_score
 from pipeline.submission.floor import majority
-from pipeline.submission.standings import cost_per_point, newest_ensemble, standings, submit
+from pipeline.submission.standings import cost_per_point, standings, submit
 
 
 @pytest.fixture
@@ -135,7 +137,7 @@ def test_an_ensemble_of_mixed_folds_is_not_submitted_unasked(mixed):
     refused where there is no other; by name it is taken, without an honest score in the ledger."""
     folds = mixed.folds()
     decided = submit(mixed.data, folds)[0]
-    assert decided.name == newest_ensemble(mixed.data) == "ensemble-all"
+    assert decided.name == newest_ensemble(mixed.data)[0] == "ensemble-all"
     assert "left out: ensemble-odd: its folds are mixed" in decided.record["warnings"][-1]
     number = submit(mixed.data, folds, "ensemble-odd")[1].number
     found = {s.name: s.entry for s in standings(mixed.data, folds)[0]}["ensemble-odd"]
@@ -145,6 +147,20 @@ def test_an_ensemble_of_mixed_folds_is_not_submitted_unasked(mixed):
     shutil.rmtree(mixed.run("ensemble-all"))
     with pytest.raises(PodiumError, match=r"^FROM: no ensemble of tiny can be taken unasked: ens"):
         submit(mixed.data, folds)
+
+
+def test_a_newer_ensemble_of_other_labels_is_passed_over(ranked):
+    """Check that the usable one is taken, that this is said, and that one which is named is refused
+    with a remedy; and that label errors are judged by the same one."""
+    folds = ranked.folds()
+    build_ensemble(ranked.data, folds, ["a"], "newer", menu=Menu(("mean",)))
+    edit(ranked, "ensemble-newer", created="2999-01-01T00:00:00+00:00", data_hash="0" * 16)
+    decided = submit(ranked.data, folds)[0]
+    assert decided.name == gather(ranked.data, folds).source == "ensemble-all"
+    said = decided.record["warnings"][-1]
+    assert "left out: ensemble-newer: trained on other labels or ids; make ensemble NAME=" in said
+    with pytest.raises(PodiumError, match="other labels or ids; make it anew, or name another"):
+        submit(ranked.data, folds, "ensemble-newer")
 
 
 @pytest.mark.parametrize("broken", ["ensemble", "created", "run"])

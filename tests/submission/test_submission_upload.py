@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kaggle_site import SLUG, Fail, KaggleSite, serving
@@ -16,7 +18,7 @@ from kaggle_site import SLUG, Fail, KaggleSite, serving
 import pipeline
 from pipeline.artifacts.locks import lock
 from pipeline.errors import PodiumError
-from pipeline.submission import rows, write_submission
+from pipeline.submission import rows, set_score, write_submission
 from pipeline.submission.upload import fetch_scores, fetched_parts, upload, uploaded_parts
 from pipeline.submission.upload.site import open_site
 from pipeline.submission.upload.upload import Pace
@@ -98,6 +100,55 @@ def test_the_same_command_again_sends_nothing(site, entered):
     made, _ = send(entered, 2)
     assert made.found and row(entered, 2).public == "0.91234"
     assert site.count("CreateSubmission") == site.count("PUT") == 1
+
+
+def test_a_list_that_is_late_sends_nothing_twice(site, entered):
+    """Check that the site's number in the ledger keeps a file from being sent again, under another
+    number and name, too; that this is said; and that the score is found later."""
+    site.late, brief = True, replace(FAST, limit=0.05)
+    upload(entered.data, 1, print, pace=brief)
+    assert row(entered).note == "plain; kaggle 1000"
+    submit(entered, "b")  # the same bytes
+    for number in (1, 2):
+        made = upload(entered.data, number, print, pace=brief)
+        assert made.found and "notes it as Kaggle's 1000" in uploaded_parts(made)[1]
+    assert site.count("CreateSubmission") == 1
+    assert fetched_parts(fetch_scores(entered.data, SLUG))[1] == "not scored yet: 001 a, 002 b"
+    site.late, site.submissions[0]["description"] = False, "renamed on the site"
+    assert send(entered)[0].found and row(entered).public == "0.91234"
+
+
+def test_interrupted_while_it_waits(site, entered, monkeypatch):
+    """Check that the note is there before the wait begins."""
+    site.late = True
+
+    def interrupted(seconds: float) -> None:
+        assert row(entered).note == "plain; kaggle 1000"
+        raise KeyboardInterrupt
+
+    clock = SimpleNamespace(sleep=interrupted, monotonic=time.monotonic)  # not that of the site
+    monkeypatch.setattr(sys.modules["pipeline.submission.upload.upload"], "time", clock)
+    with pytest.raises(KeyboardInterrupt):
+        send(entered)
+
+
+def test_another_score_of_the_site_is_told(site, entered):
+    """Check that a score that differs from the ledger's stays, with a warning of both numbers, and
+    that one which the site rounds does not differ."""
+    set_score(entered.data.project, "tiny", 1, public=0.5)
+    made, _ = send(entered)
+    assert row(entered).public == "0.5"
+    assert "public score of 001 is 0.91234, but the ledger has 0.5, which stays" in made.warning
+    assert "FROM=1 SCORE=0.91234" in fetch_scores(entered.data, SLUG).warnings[0]
+    set_score(entered.data.project, "tiny", 1, public=0.912341)
+    assert not send(entered)[0].warning
+
+
+def test_without_an_open_row_nobody_is_asked(site, entered):
+    """Check that this is not told as an answer of the site."""
+    set_score(entered.data.project, "tiny", 1, public=0.5, private=0.4)
+    assert "Kaggle was not asked" in fetched_parts(fetch_scores(entered.data, SLUG))[0]
+    assert not site.calls
 
 
 def test_another_file_is_another_submission(site, entered):
@@ -195,6 +246,39 @@ def test_a_wrong_key_of_the_old_kind(site, entered, monkeypatch):
     monkeypatch.setenv("KAGGLE_USERNAME", "somebody")
     monkeypatch.setenv("KAGGLE_KEY", "0123")
     assert "does not take your credentials (401)" in refusal(entered)
+
+
+def everything_said(error: BaseException) -> str:
+    """Return a traceback with all that an error came of."""
+    return "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("token", ["KGAT_right\n", "KGAT_right\u20ac", "KGAT_\r\nright"])
+@pytest.mark.parametrize("key", ["KAGGLE_API_TOKEN", "KAGGLE_KEY"])
+def test_credentials_that_cannot_be_sent(site, entered, monkeypatch, token, key):
+    """Check that a token with a newline or an odd letter is one line, which does not show it."""
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    monkeypatch.setenv("KAGGLE_USERNAME", "somebody")
+    monkeypatch.setenv(key, token)
+    with pytest.raises(PodiumError, match="does not take your credentials") as raised:
+        send(entered)
+    assert "right" not in everything_said(raised.value) and not site.files
+
+
+@pytest.mark.parametrize("content", ["[1]", '"right"', None])
+def test_a_file_of_credentials_that_is_none(site, entered, monkeypatch, tmp_path, content):
+    """Check that a kaggle.json of another kind, or a folder where the token's file should be, is
+    refused at once."""
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    folder = tmp_path / "home" / ".kaggle"
+    folder.mkdir(parents=True)
+    if content is None:
+        (folder / "access_token").mkdir()
+    else:
+        (folder / "kaggle.json").write_text(content)
+    with pytest.raises(PodiumError, match="Kaggle does not take your credentials") as raised:
+        send(entered)
+    assert "right" not in everything_said(raised.value) and not site.calls
 
 
 def test_without_the_package(entered, monkeypatch):
@@ -380,7 +464,7 @@ def test_killed_between_upload_and_entry(site, entered):
     finally:
         process.kill()
         process.wait()
-    assert len(site.files) == 1 and row(entered).note == "plain"
+    assert len(site.files) == 1 and row(entered).note in ("plain", "plain; kaggle 1000")
     site.polls = 0
     assert send(entered)[0].found
     assert len(site.files) == 1 and row(entered).public == "0.91234"

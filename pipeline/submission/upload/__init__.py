@@ -6,6 +6,14 @@ import alone looks for credentials, and may ask the site about them.
 
 from pipeline.submission.upload.report import fetched_parts, uploaded_parts
 from pipeline.submission.upload.scores import Fetched, fetch_scores
-from pipeline.submission.upload.upload import Uploaded, upload
+from pipeline.submission.upload.upload import Uploaded, slug_of, upload
 
-__all__ = ["Fetched", "Uploaded", "fetch_scores", "fetched_parts", "upload", "uploaded_parts"]
+__all__ = [
+    "Fetched",
+    "Uploaded",
+    "fetch_scores",
+    "fetched_parts",
+    "slug_of",
+    "upload",
+    "uploaded_parts",
+]

@@ -7,6 +7,7 @@ from pipeline.errors import PodiumError
 AGAIN = "run the same command again; it asks Kaggle first, and sends nothing twice"
 LIMIT = re.compile(r"allowance|daily|submissions? limit|maximum number|too many", re.IGNORECASE)
 WIDEST = 300  # characters of what the site says
+UNUSABLE = "they cannot be read, or hold a character that none has, such as a line's end"
 
 
 class Unreachable(PodiumError):
@@ -23,10 +24,34 @@ def said(text: object) -> str:
     return words[:WIDEST]
 
 
+def spoilt(error: Exception) -> bool:
+    """Whether credentials cannot be sent, for a newline or a letter that no token has."""
+    from requests.exceptions import InvalidHeader
+
+    header = isinstance(error, ValueError) and str(error).startswith("Invalid header value")
+    return header or isinstance(error, InvalidHeader | UnicodeEncodeError)
+
+
+def unusable(error: Exception) -> bool:
+    """Whether looking for credentials failed for what stands in a file or variable of them."""
+    from requests import RequestException
+
+    if spoilt(error):
+        return True
+    if isinstance(error, RequestException):
+        return False
+    of_a_file = isinstance(error, OSError) and error.filename is not None
+    return of_a_file or isinstance(error, ValueError | TypeError | AttributeError | KeyError)
+
+
 def fault_of(error: Exception, slug: str) -> PodiumError:
     """Return what an exception of the client means; one that is not of the network is a bug."""
+    from requests import RequestException
+
+    if spoilt(error):
+        return refused_credentials(UNUSABLE)
     status = getattr(getattr(error, "response", None), "status_code", None)
-    if status is None and not isinstance(error, OSError):  # all of requests' own are OSErrors
+    if status is None and not isinstance(error, RequestException):
         raise error
     if status is None:
         return Unreachable(

@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline.submission.upload.faults import (
     AGAIN,
+    UNUSABLE,
     TooLate,
     Unreachable,
     fault_of,
@@ -23,6 +24,8 @@ from pipeline.submission.upload.faults import (
     not_installed,
     refused_credentials,
     said,
+    spoilt,
+    unusable,
 )
 
 SECONDS = 60.0  # to wait for an answer
@@ -37,7 +40,7 @@ class Sent:
 
     ref: int
     description: str
-    status: str  # 'pending', 'complete' or 'error'
+    status: str  # 'pending', 'complete' or 'error'; 'sent': taken, but not in the list yet
     fault: str
     public: str
     private: str
@@ -68,8 +71,9 @@ class Site:
             first = first or found[0].ref
             yield from map(_sent, found)
 
-    def send(self, path: Path, description: str) -> str:
-        """Send a file and return what the site says; Unreachable where it did not arrive."""
+    def send(self, path: Path, description: str) -> tuple[int, str]:
+        """Send a file and return its number at the site, 0 where it names none, and what the site
+        says; Unreachable where it did not arrive."""
         answer, printed = self._call(
             lambda: self.api.competition_submit(
                 str(path), description, self.slug, quiet=not sys.stderr.isatty()
@@ -79,13 +83,13 @@ class Site:
         if answer.message == NOT_SENT:
             why = said(printed) or "no reason given"
             raise Unreachable(f"Kaggle did not take the file {path} ({why}); {AGAIN}")
-        return said(answer.message)
+        return int(getattr(answer, "ref", 0) or 0), said(answer.message)
 
     def _call(self, function: Callable[[], Any], seconds: float) -> tuple[Any, str]:
         """Return what a call of the client returns, and what it printed."""
         result, printed = called(function, seconds)
         if isinstance(result, Exception):
-            raise fault_of(result, self.slug) from result
+            _raise(result, self.slug)
         return result, printed
 
 
@@ -130,8 +134,17 @@ def open_site(slug: str) -> Site:
         wrong = _has_token() or "Invalid credentials" in printed
         raise refused_credentials("the token is not valid") if wrong else no_credentials()
     if isinstance(result, Exception):
-        raise fault_of(result, slug) from result
+        if unusable(result):
+            raise refused_credentials(UNUSABLE)
+        _raise(result, slug)
     return Site(api, slug)
+
+
+def _raise(error: Exception, slug: str) -> NoReturn:
+    """Raise what an exception of the client means; its own text, which is left out where it is of
+    credentials, would show them."""
+    fault = fault_of(error, slug)
+    raise fault from (None if spoilt(error) else error)
 
 
 def _client() -> Any:

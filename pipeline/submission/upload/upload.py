@@ -2,7 +2,9 @@
 
 A submission is known to the site by its description, which begins with its number and the first
 digits of its file's sha256. The list of submissions is asked before anything is sent and after each
-attempt that failed, so that a file is sent once however often the command is killed and run again.
+attempt that failed. Since a list may be late, the site's number of a submission is noted in the
+ledger as soon as the site tells it, and what has such a note is not sent. So a file is sent once
+however often the command is killed and run again.
 """
 
 import time
@@ -17,9 +19,9 @@ from pipeline.artifacts.locks import lock
 from pipeline.competition import CompetitionData
 from pipeline.errors import PodiumError
 from pipeline.submission.grading import unchanged
-from pipeline.submission.ledger import Entry, rows
+from pipeline.submission.ledger import UPLOADED, Entry, enter, rows
 from pipeline.submission.upload.faults import TooLate, Unreachable, said
-from pipeline.submission.upload.scores import describe, enter_scores, find
+from pipeline.submission.upload.scores import describe, enter_scores, find, numbers_of, sent_as
 from pipeline.submission.upload.site import Sent, Site, open_site
 
 ATTEMPTS = 4
@@ -67,8 +69,9 @@ def upload(
     site = site or _patiently(lambda: open_site(slug), say, pace)
     guard = data.project.submissions(data.competition.name) / "upload.lock"
     with lock(guard, f"an upload to {slug}"):
-        there = _patiently(lambda: find(site, entry), say, pace)
-        sent = there or _send(site, entry, path, say, pace)
+        numbers = numbers_of(entry, rows(data.project, data.competition.name))
+        there = _patiently(lambda: find(site, entry, numbers), say, pace)
+        sent = there or _send(data, site, entry, path, say, pace)
     sent = _wait(site, entry, sent, pace)
     if sent.status == "error":
         raise PodiumError(
@@ -90,8 +93,16 @@ def slug_of(data: CompetitionData) -> str:
     return data.competition.kaggle
 
 
-def _send(site: Site, entry: Entry, path: Path, say: Callable[[str], None], pace: Pace) -> Sent:
-    """Send a file; before an attempt after one that failed, look whether that one arrived."""
+def _send(
+    data: CompetitionData,
+    site: Site,
+    entry: Entry,
+    path: Path,
+    say: Callable[[str], None],
+    pace: Pace,
+) -> Sent:
+    """Send a file and note the site's number of it; before an attempt after one that failed, look
+    whether that one arrived."""
     tried = False
 
     def attempt() -> Sent:
@@ -100,9 +111,11 @@ def _send(site: Site, entry: Entry, path: Path, say: Callable[[str], None], pace
         tried = True
         if arrived:
             return arrived
-        answer = site.send(path, describe(entry))
+        ref, answer = site.send(path, describe(entry))
+        if ref:
+            enter(data.project, data.competition.name, entry.number, f"{UPLOADED} {ref}")
         say(f"{entry.file}: sent to Kaggle: {answer}")
-        return Sent(0, describe(entry), "pending", "", "", "")
+        return sent_as(ref, entry)
 
     return _patiently(attempt, say, pace)
 
@@ -128,11 +141,11 @@ def _wait(site: Site, entry: Entry, sent: Sent, pace: Pace) -> Sent:
     start = time.monotonic()
     bar = {"unit": "s", "disable": None, "leave": False, "bar_format": "{desc} {bar} {n:.0f} s"}
     with tqdm(total=pace.limit, desc="waiting for the score", **bar) as shown:
-        while sent.status == "pending" and time.monotonic() - start < pace.limit:
+        while sent.status in ("pending", "sent") and time.monotonic() - start < pace.limit:
             time.sleep(pace.poll)
             shown.update(min(time.monotonic() - start, pace.limit) - shown.n)
             try:
-                sent = find(site, entry) or sent
+                sent = find(site, entry, frozenset(filter(None, [sent.ref]))) or sent
             except Unreachable:
                 continue  # the file has arrived; its score can be asked for at any time
     return sent
