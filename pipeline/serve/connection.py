@@ -31,6 +31,9 @@ def protocol_of(limits: Limits) -> type[H11Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            if _mine(self) > max(1, limits.connections // 2):
+                self._end(Refused(429, "too many connections of one address; close some"))
+                return
             if len(self.connections) > limits.connections:
                 self._end(Refused(503, "too many connections; ask again later"))
                 return
@@ -79,6 +82,12 @@ def protocol_of(limits: Limits) -> type[H11Protocol]:
             self.transport.close()
 
     return Limited
+
+
+def _mine(connection: H11Protocol) -> int:
+    """Return how many connections are open from this one's address: others keep room that way."""
+    host = connection.client and connection.client[0]
+    return sum(bool(one.client) and one.client[0] == host for one in connection.connections)
 
 
 def _raw(refused: Refused) -> bytes:

@@ -1,5 +1,6 @@
-"""What stands in front of every request, the page's included: which host it asks for, how many
-bytes it brings and how long that takes; and the headers that every answer gets.
+"""What stands in front of every request, the page's included: which host and which
+address it asks for, who sent it, how many bytes it brings and how long that takes; and the headers
+that every answer gets.
 
 An answer that comes before all of a request was read is sent whole before the connection is closed,
 and a little more of the request is read then: a client that is still sending would otherwise lose
@@ -14,6 +15,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.serve.addresses import check_address, check_origin
 from pipeline.serve.door import Door
 from pipeline.serve.limits import Limits
 from pipeline.serve.refusals import Refused, megabytes
@@ -26,6 +28,7 @@ _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; object-src 'none'; "
     "frame-ancestors 'self'; base-uri 'self'; form-action 'self'"
 )
+_CORS = b"access-control-"
 _HEADERS = (
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -60,7 +63,7 @@ class Guard:
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except Exception:
-            if exchange.refused is None:
+            if exchange.refused is None and not exchange.broken_off:
                 raise
         if exchange.refused is not None:
             await exchange.send_refusal()
@@ -75,6 +78,8 @@ class Guard:
         # Some page of the web whose name is made to lead to this machine must not ask it anything.
         if self._hosts and name not in self._hosts:
             raise Refused(400, "this server is asked for by another host name; use 127.0.0.1")
+        check_origin(scope, headers)
+        check_address(scope)
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._limits.request_bytes:
             raise _too_long(self._limits)
@@ -85,6 +90,7 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
         self.refused: Refused | None = None  # what came, by this class
+        self.broken_off = False  # by the client, before all of its body was there
         self._started = False
         self._receive, self._send, self._limits = receive, send, limits
         self._deadline = time.monotonic() + limits.read_seconds
@@ -127,7 +133,9 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._started = True
             closing = [] if self.complete else [(b"connection", b"close")]
-            message = {**message, "headers": [*message.get("headers", ()), *_HEADERS, *closing]}
+            # The page's package lets every host's pages read its answers.
+            own = [one for one in message.get("headers", ()) if not one[0].startswith(_CORS)]
+            message = {**message, "headers": [*own, *_HEADERS, *closing]}
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if not last or self.complete or not self._invited:
             await self._send(message)
@@ -138,8 +146,8 @@ class _Exchange:
 
     def _note(self, message: Message) -> None:
         self._count += len(message.get("body", b""))
-        disconnected = message["type"] == "http.disconnect"
-        self.complete = disconnected or not message.get("more_body", False)
+        self.broken_off = message["type"] == "http.disconnect"
+        self.complete = self.broken_off or not message.get("more_body", False)
 
     async def _linger(self) -> None:
         """Read on for a moment, and forget what comes."""

@@ -1,29 +1,34 @@
 """The page: one picture with all that is known of its answer, or many as a table."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from html import escape
 from itertools import count
 from pathlib import Path
 
 import gradio
 from fastapi import FastAPI
+from gradio.blocks import Block
+from gradio.exceptions import InvalidPathError
 
 from pipeline.artifacts.files import write_text
-from pipeline.deploy.answers import DONT_KNOW, answers_table
+from pipeline.deploy.answers import DONT_KNOW
 from pipeline.serve.archive import is_zip, unpacked
 from pipeline.serve.endpoints import PAGE
 from pipeline.serve.engine import Answered, Engine
 from pipeline.serve.facts import may_refuse, promise, score_words, versions
+from pipeline.serve.folder import KEPT_SECONDS
 from pipeline.serve.refusals import Refused, megabytes
-from pipeline.serve.uploads import Upload, shown_name
+from pipeline.serve.table import safe_table
+from pipeline.serve.uploads import Upload
 from pipeline.serve.words import STYLE, answer_html, bars_html, fault_html, look_html, table_html
 
-_KEPT_SECONDS = 600  # that an upload of the page stays on the disk
 _TABLES = 64  # to download, that are kept on the disk
+_GONE = f"it was kept for {KEPT_SECONDS // 60} minutes; drop it again"
 _PROGRESS = gradio.Progress()  # Gradio finds it as a default
 _SYSTEM = ("system-ui", "sans-serif")
 _MONO = ("ui-monospace", "monospace")
+_Move = Callable[[str | Path | None], Awaitable[str | None]]
 _HEAD = '<meta name="color-scheme" content="light dark">'
 
 
@@ -31,6 +36,7 @@ def mount_page(app: FastAPI, engine: Engine, level: float, address: str, folder:
     """Put the page below `/page` of an application that is reached at `address`; tables to download
     lie in `folder`."""
     blocks = make_page(engine, level, address, folder)
+    _trust_uploads_alone(blocks)
     blocks.queue(max_size=engine.limits.requests, default_concurrency_limit=4)
     return gradio.mount_gradio_app(
         app,
@@ -50,12 +56,30 @@ def mount_page(app: FastAPI, engine: Engine, level: float, address: str, folder:
     )
 
 
+def _trust_uploads_alone(blocks: gradio.Blocks) -> None:
+    """Have events take files that were uploaded, and no path of this machine or address of another
+    one. Gradio checks paths only once its own server runs, and addresses never."""
+    blocks.has_launched = True
+    for block in blocks.blocks.values():
+        if isinstance(block, Block):
+            block.async_move_resource_to_block_cache = _without_addresses(
+                block.async_move_resource_to_block_cache
+            )
+
+
+def _without_addresses(move: _Move) -> _Move:
+    async def moved(source: str | Path | None) -> str | None:
+        if "://" in str(source):
+            raise InvalidPathError("an address is no upload")
+        return await move(source)
+
+    return moved
+
+
 def make_page(engine: Engine, level: float, address: str, folder: Path) -> gradio.Blocks:
     """Return the page's parts and what they do."""
     title = engine.model.model.get("title") or engine.model.model["source"]
-    blocks = gradio.Blocks(
-        analytics_enabled=False, title=title, delete_cache=(60, _KEPT_SECONDS), fill_width=False
-    )
+    blocks = gradio.Blocks(analytics_enabled=False, title=title, fill_width=False)
     with blocks:
         gradio.Markdown(_introduction(engine, title))
         slider = gradio.Slider(
@@ -70,7 +94,7 @@ def make_page(engine: Engine, level: float, address: str, folder: Path) -> gradi
         with gradio.Tab("About"):
             gradio.Markdown(_about(engine, address))
         slider.change(
-            lambda value: _plain(promise(engine.model, value)),
+            lambda value: _plain(promise(engine.model, value or 0.0)),
             slider,
             promised,
             show_progress="hidden",
@@ -88,20 +112,21 @@ def _one(engine: Engine, slider: gradio.Slider) -> None:
         with gradio.Column(min_width=300):
             seen = gradio.HTML(elem_id="seen")
 
-    async def show(file: str | None, level: float) -> tuple[str, str, str]:
+    async def show(file: str | None, level: float | None) -> tuple[str, str, str]:
         if file is None:
             return "", "", ""
         try:
             upload = await asyncio.to_thread(_read, file, engine)
-            return await _shown(engine, upload, level)
+            return await _shown(engine, upload, level or 0.0)
         except Refused as refused:
             return fault_html(refused.message), "", ""
 
     gradio.on(
-        [drop.change, slider.release],
+        [drop.change, slider.change],  # a slider is released by pointers alone
         show,
         [drop, slider],
         [answer, bars, seen],
+        trigger_mode="always_last",
         api_visibility="private",
     )
 
@@ -127,12 +152,12 @@ def _many(engine: Engine, slider: gradio.Slider, folder: Path) -> None:
     numbers = count()
 
     async def show(
-        files: list[str] | None, level: float, progress: gradio.Progress = _PROGRESS
+        files: list[str] | None, level: float | None, progress: gradio.Progress = _PROGRESS
     ) -> tuple[str, dict]:
         try:
             uploads = await asyncio.to_thread(_read_all, files or [], engine)
             total = len(uploads)
-            found = await engine.answer(uploads, level, lambda done: progress((done, total)))
+            found = await engine.answer(uploads, level or 0.0, lambda done: progress((done, total)))
         except Refused as refused:
             return f'<p role="alert">{escape(refused.message)}.</p>', gradio.update(visible=False)
         place = folder / f"table-{next(numbers) % _TABLES}"
@@ -146,8 +171,11 @@ def _many(engine: Engine, slider: gradio.Slider, folder: Path) -> None:
 def _read(file: str, engine: Engine) -> Upload:
     """Return an upload of the page, which Gradio keeps as a file of its own."""
     path = Path(file)
-    with open(path, "rb") as handle:
-        return Upload(path.name, handle.read(engine.limits.request_bytes + 1))
+    try:
+        with open(path, "rb") as handle:
+            return Upload(path.name, handle.read(engine.limits.request_bytes + 1))
+    except FileNotFoundError:
+        raise Refused(410, _GONE) from None
 
 
 def _read_all(files: Sequence[str], engine: Engine) -> list[Upload]:
@@ -169,13 +197,9 @@ def _read_all(files: Sequence[str], engine: Engine) -> list[Upload]:
 
 
 def _written(engine: Engine, found: Answered, folder: Path) -> str:
-    """Write the table as `make predict` does, and return its path."""
-    model = engine.model
-    text = answers_table(
-        [shown_name(name) for name in found.names], found.answers, model.classes, model.separator
-    )
+    """Write the table to download, and return its path."""
     path = folder / "predictions.csv"
-    write_text(path, text)
+    write_text(path, safe_table(engine.model, found))
     return str(path)
 
 

@@ -2,23 +2,24 @@
 otherwise.
 """
 
+import ipaddress
 import logging
 import os
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.config.project import Project
 from pipeline.errors import PodiumError
+from pipeline.serve.folder import upload_folder
 from pipeline.serve.limits import Limits, parse_limits
 from pipeline.serve.report import Served
 
 HERE = "127.0.0.1"
 PORT = 7860
-_LOCAL = (HERE, "localhost", "::1")
+_NAMES = (HERE, "localhost", "[::1]")  # that a browser here may ask by
 _WARNING = (
     "warning: HOST={}: whoever reaches this machine can ask this server, with no password and no "
     "encryption; leave HOST out, or put a proxy that asks for a password before it"
@@ -42,15 +43,16 @@ def serve(
 
     bounds = parse_limits(limits)
     exported = find_export(project, comp, source)
-    with _listening(host, port) as listening, TemporaryDirectory(prefix="podium-serve-") as place:
-        folder = Path(place)
+    with _listening(host, port) as listening, upload_folder() as folder:
         _prepare(folder, bounds)
         address = _address(host, listening)
         from pipeline.serve.connection import run
 
-        app, engine = _application(exported, host, address, confidence, bounds, folder)
+        local = is_local(listening.getsockname()[0])
+        hosts = (*_NAMES, _in_address(host)) if local else ()
+        app, engine = _application(exported, hosts, address, confidence, bounds, folder)
         name = engine.model.model["source"]
-        if host not in _LOCAL:
+        if not local:
             say(_WARNING.format(host))
         say(f"{name}: page at {address}, POST {address}/v1/predict takes pictures; Ctrl-C ends it")
         started = time.monotonic()
@@ -62,7 +64,12 @@ def serve(
 
 
 def _application(
-    exported: Path, host: str, address: str, confidence: float | None, limits: Limits, folder: Path
+    exported: Path,
+    hosts: tuple[str, ...],
+    address: str,
+    confidence: float | None,
+    limits: Limits,
+    folder: Path,
 ) -> tuple[Any, Any]:
     """Return the guarded application, and the engine that answers in it."""
     from pipeline.deploy.exported import open_exported
@@ -77,7 +84,6 @@ def _application(
     level = start_level(model, confidence)
     engine, door = Engine(model, limits), Door(limits)
     app = mount_page(make_app(engine, level, door), engine, level, address, folder)
-    hosts = (HERE, "localhost", "[::1]") if host in _LOCAL else ()
     return Guard(app, limits, hosts, door), engine
 
 
@@ -124,6 +130,14 @@ def _listening(host: str, port: int) -> socket.socket:
     return listening
 
 
+def is_local(bound: str) -> bool:
+    """Whether only this machine reaches what listens at an address."""
+    return ipaddress.ip_address(bound.partition("%")[0]).is_loopback
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host.lower()
+
+
 def _address(host: str, listening: socket.socket) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}"
+    return f"http://{_in_address(host)}:{listening.getsockname()[1]}"

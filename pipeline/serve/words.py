@@ -1,13 +1,14 @@
 """Pieces of the page in HTML: answers, bars, pictures. Every text of a model or file is escaped."""
 
 import base64
+import html
 from collections.abc import Sequence
-from html import escape
 
 import cv2
 import numpy as np
 
 from pipeline.deploy.answers import COLUMNS, DONT_KNOW, in_words
+from pipeline.page.text import printable
 from pipeline.serve.engine import Answered, Look
 from pipeline.serve.uploads import shown_name
 
@@ -47,6 +48,11 @@ def answer_html(found: Answered, classes: Sequence[str], separator: str) -> str:
         return f'<p class="answer">{escape(said)}</p><p class="quiet">{sure}</p>'
     rather = f"{sure}; it would be: {escape(said)}"
     return f'<p class="answer">{escape(DONT_KNOW)}</p><p class="quiet">{rather}</p>'
+
+
+def escape(text: str) -> str:
+    """Return text that is nothing but text in HTML, and that no character of it turns around."""
+    return html.escape(printable(text))
 
 
 def fault_html(message: str) -> str:
@@ -102,4 +108,5 @@ def table_html(found: Answered, classes: Sequence[str], separator: str) -> str:
 def _counted(found: Answered) -> str:
     total, broken = len(found.names), len(found.faults)
     unsure = sum(not found.answers.given[k] for k in range(total) if k not in found.faults)
-    return f'{total:,} pictures: {unsure:,} "{DONT_KNOW}", {broken:,} cannot be used'
+    noun = "picture" if total == 1 else "pictures"
+    return f'{total:,} {noun}: {unsure:,} "{DONT_KNOW}", {broken:,} cannot be used'

@@ -185,7 +185,11 @@ def running(root: Path, comp: str, source: str = "", limits: str = "") -> Iterat
             time.sleep(0.05)
         yield server
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # not kill, which leaves the server's folder behind
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         reader.join(5)
         process.stdout.close()

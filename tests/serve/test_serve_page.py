@@ -129,3 +129,15 @@ def test_no_picture_is_told(browser, server, files):
     drop(page, files["no.png"], "cannot be used")
     assert "not a picture" in page.inner_text("#answer")
     assert page.locator("#seen img").count() == 0
+
+
+@pytest.mark.slow
+def test_the_slider_by_keyboard(browser, server, files):
+    """Check that a confidence set by keys changes the answer that is shown."""
+    page, _ = opened(browser, server, **DESK)
+    drop(page, files["grey.png"], "don't know")
+    page.focus("#level input[type=range]")
+    page.keyboard.press("Home")
+    page.locator("#answer .answer", has_text="<").wait_for(timeout=15_000)
+    page.keyboard.press("End")
+    page.locator("#answer", has_text="don't know").wait_for(timeout=15_000)
