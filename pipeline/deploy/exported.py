@@ -183,11 +183,11 @@ class Exported:
 def open_exported(folder: Path, threads: int = 0) -> Exported:
     """Open an exported folder; what is damaged, missing or of another version is refused.
 
-    `threads` is how many ONNX Runtime may use, as many as there are cores if 0.
+    `threads` is how many ONNX Runtime may use, at most one per core, and one per core if 0.
     """
     folder = Path(folder)
     model = read_model(folder)
-    threads = threads or cores()
+    threads = min(threads or cores(), cores())
     try:
         networks = [Network.from_json(content) for content in model["networks"]]
         seen = tuple(View.model_validate(content) for content in model["views"])

@@ -24,7 +24,7 @@ def main(folder: Path, arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}; mend it", file=sys.stderr)
+        print(f"error: {error.filename or asked.out}: {error.strerror}; mend it", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)

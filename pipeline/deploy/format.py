@@ -124,7 +124,11 @@ def read_model(folder: Path) -> dict[str, Any]:
     path = folder / MODEL
     if not path.is_file():
         raise PodiumError(f"{folder}: not an exported folder, it has no {MODEL}; name one that has")
-    content = read_object(path, ("format",), REMEDY)
+    try:
+        content = read_object(path, ("format",), REMEDY)
+        own = _own_hash(content)
+    except ValueError as error:  # a number of thousands of digits, half of a character
+        raise PodiumError(f"{path}: cannot be read ({str(error)[:80]}); {REMEDY}") from None
     if content["format"] != VERSION:
         raise PodiumError(
             f"{path}: of format {content['format']!r}, this reader knows {VERSION}; use the Podium "
@@ -133,11 +137,38 @@ def read_model(folder: Path) -> dict[str, Any]:
     for key in KEYS:
         if key not in content:
             raise PodiumError(f"{path}: has no {key!r}; {REMEDY}")
-    if content["hash"] != _own_hash(content):
+    if content["hash"] != own:
         raise PodiumError(f"{path}: changed since it was exported; {REMEDY}")
+    _check_types(path, content)
     for name, said in content["files"].items():
         _check_file(folder / name, said)
     return content
+
+
+def _check_types(path: Path, content: dict[str, Any]) -> None:
+    """Refuse a model.json, however well signed, whose parts are of other kinds than are read."""
+    files, networks, level = (content[key] for key in ("files", "networks", "confidence"))
+    views, classes = content["views"], content["classes"]
+    sized = isinstance(files, dict) and all(
+        isinstance(said, dict) and {"bytes", "sha256"} <= {*said} and _is_count(said["bytes"])
+        for said in files.values()
+    )
+    looked = isinstance(views, list) and isinstance(networks, list) and bool(networks)
+    looked = looked and all(
+        isinstance(one, dict) and _is_count(one.get("view")) and one["view"] < len(views)
+        for one in networks
+    )
+    sure = level is None or (isinstance(level, int | float) and 0 <= level <= 1)
+    named = isinstance(classes, list) and bool(classes)
+    named = named and all(isinstance(name, str) for name in classes)
+    right = {"files": sized, "networks": looked, "confidence": sure, "classes": named}
+    for key, fine in right.items():
+        if not fine:
+            raise PodiumError(f"{path}: {key!r} is not what an export writes; {REMEDY}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _check_file(path: Path, said: dict[str, Any]) -> None:

@@ -37,8 +37,8 @@ from pipeline.deploy.pictures import (
 from pipeline.deploy.plan import open_answering
 from pipeline.deploy.report import Prediction, expected_at, report_parts
 from pipeline.ensemble.build import Decided, open_decided
+from pipeline.ensemble.newest import newest_ensemble
 from pipeline.folds import load_shared
-from pipeline.submission.standings import newest_ensemble
 
 __all__ = ["Prediction", "predict", "report_parts"]
 
@@ -66,7 +66,7 @@ def predict(
     table = load_data(project, comp)
     check_level(confidence, table)
     folds = load_shared(table)
-    name = source or newest_ensemble(table)
+    name = source or newest_ensemble(table, folds)[0]
     plan = open_answering(table, folds, name)
     path = (
         _target(project.run(comp, name), place)

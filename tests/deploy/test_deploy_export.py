@@ -23,6 +23,7 @@ from pipeline.deploy.answers import DONT_KNOW
 from pipeline.deploy.export import export as module
 from pipeline.deploy.export.choose import options_for
 from pipeline.deploy.export.export import export
+from pipeline.deploy.export.place import WORK
 from pipeline.deploy.export.report import report_parts
 from pipeline.deploy.exported import open_exported
 from pipeline.ensemble.build import open_decided
@@ -289,7 +290,7 @@ def test_nothing_is_left_where_nothing_passes(project, snapshot):
     assert any("agreement" in line and "original" in line for line in said)
 
 
-@pytest.mark.parametrize("moment", ["choose", "_compared", "_put"])
+@pytest.mark.parametrize("moment", ["choose", "_compared", "put"])
 def test_a_stopped_export_leaves_what_was_there(exports, tmp_path, snapshot, monkeypatch, moment):
     """Check that an interrupt at any moment leaves the old folder and nothing else."""
     project = Project(shutil.copytree(exports.root, tmp_path / "project"))
@@ -309,7 +310,7 @@ def test_a_kill_while_folders_are_swapped_loses_nothing(exports, tmp_path, snaps
     project = Project(shutil.copytree(exports.root, tmp_path / "project"))
     folder = project.run("kinds", "a") / "export"
     before = snapshot(folder)
-    work = folder.parent / module.WORK
+    work = folder.parent / WORK
     (work / "new").mkdir(parents=True)
     folder.rename(work / "old")
     assert not export(project, "kinds", "a", say=quiet).made

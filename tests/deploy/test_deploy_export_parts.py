@@ -91,10 +91,10 @@ def test_rows_are_drawn_by_key_and_class(labels, most, seed):
     ids, strata = np.array([f"r{i}" for i in range(len(labels))]), np.array(labels)
     found = drawn(ids, strata, most)
     assert sorted({*found.tolist()}) == found.tolist()
-    assert {*strata[found].tolist()} == {*labels} and len(found) <= most + 4
+    assert {*strata[found].tolist()} == {*labels} and len(found) == min(most, len(labels))
     for label in {*labels}:
         share = min(most / len(labels), 1) * labels.count(label)
-        assert abs((strata[found] == label).sum() - max(1, share)) <= 1
+        assert abs((strata[found] == label).sum() - max(1, share)) <= len({*labels})
     order = np.random.default_rng(seed).permutation(len(labels))
     again = drawn(ids[order], strata[order], most)
     assert {*ids[order][again].tolist()} == {*ids[found].tolist()}

@@ -89,21 +89,36 @@ def readme(model: dict[str, Any], record: dict[str, Any]) -> str:
         "many": _duration(100_000 * seconds),
         "option": record["option"],
         "mb": f"{record['mb']:.1f}",
-        "rows": f"{gate['rows']:,}",
-        "agreement": f"{gate['oof_agreement']:.2%}",
-        "metric": provenance["metric"],
-        "score": f"{gate['metric']:.4f}",
-        "original": f"{gate['original_metric']:.4f}",
+        "judged": _judged(gate, provenance["metric"]),
         "equal": f"{pixels['equal']:,}",
         "pictures": f"{pixels['pictures']:,}",
         "off": f"{pixels['largest_difference']:.2g}",
-        "maps": "say where they looked, by class activation maps" if maps else "do not say it",
+        "maps": f"{'say' if maps else 'do not say'} where they looked",
     }
     template = Path(__file__).with_name("README.folder.md").read_text(encoding="utf-8")
     return template.format(**told)
 
 
+def _judged(gate: dict[str, Any], metric: str) -> str:
+    """Return what the gate found; where other networks go along than those that were judged out of
+    fold, that of the test pictures first, and no score, since theirs is not known."""
+    score = f"{metric} is {gate['metric']:.4f}, the original's {gate['original_metric']:.4f}."
+    if gate["test_agreement"] is None:
+        return (
+            f"On {gate['rows']:,} pictures that the networks had not been trained on, "
+            f"{gate['oof_agreement']:.2%} of the\nanswers are those of the original; {score}"
+        )
+    return (
+        f"On {gate['test_rows']:,} test pictures, {gate['test_agreement']:.2%} of the answers are "
+        f"those of all the original's\nnetworks. The fold networks in the same form, which are not "
+        f"these, were judged on {gate['rows']:,} pictures\nthey had not been trained on: "
+        f"{gate['oof_agreement']:.2%} of their answers are the original's; {score}"
+    )
+
+
 def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "under 1 s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

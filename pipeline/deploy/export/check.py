@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.decisions import Rule
 from pipeline.deploy.answers import decide_answers
-from pipeline.deploy.export.rows import Shown
+from pipeline.deploy.export.rows import Shown, drawn
 from pipeline.deploy.export.sources import RunParts
 from pipeline.deploy.exported import Exported
 from pipeline.deploy.pictures import Pictures
@@ -44,8 +44,8 @@ def compare(
     shown: Shown,
 ) -> Compared:
     """Compare an opened folder with the networks it was made of, in torch on the CPU in single
-    precision, on the first pictures of those shown."""
-    paths = shown.paths[:PICTURES]
+    precision, on pictures drawn from those shown."""
+    paths = [shown.paths[i] for i in drawn(shown.ids, None, PICTURES)]
     started = time.perf_counter()
     theirs = exported.answer(paths, confidence=0.0)
     seconds = time.perf_counter() - started

@@ -9,13 +9,15 @@ import torch
 from pipeline.deploy.export.gate import Figures, Judge, Limits, record
 from pipeline.deploy.export.latency import exported_ms, threads_here
 from pipeline.deploy.export.options import AS_IT_IS, PRECISIONS, Option, ladder
-from pipeline.deploy.export.prune import pairs
+from pipeline.deploy.export.prune import LEAST_UNITS, pairs
 from pipeline.deploy.export.shrink import head_layers
 from pipeline.deploy.export.sources import Part, RunParts
-from pipeline.deploy.export.workshop import Built, Workshop
+from pipeline.deploy.export.workshop import LEAST_IMAGES, Built, Workshop
 from pipeline.errors import PodiumError
 
 MB = 1_000_000
+SAME = 0.9  # of the answers, that unchanged networks give again at least, on any machine
+NO_TEST = "no test pictures to compare the networks that go along on"
 LEAST_SHARE = 0.97  # of the bytes of its weights that a file has at least, however it is stored
 
 
@@ -49,7 +51,11 @@ def options_for(runs: tuple[RunParts, ...]) -> list[Option]:
         size = part.run.view.looks[0].size
         example = torch.rand(2, part.run.recipe.image.channels, size, size)
         head |= bool(head_layers(model, example[:1]))
-        found = pairs(model, example)
+        found = [
+            pair
+            for pair in pairs(model, example)
+            if len(model.get_submodule(pair.first).weight) > LEAST_UNITS
+        ]
         hidden |= any(pair.is_head for pair in found)
         channels |= any(not pair.is_head for pair in found)
     several = any(run.shipped(few=True) != run.all for run in runs)
@@ -87,6 +93,11 @@ def choose(
 
 def _try(judge: Judge, option: Option, limits: Limits, overhead: int, everything: bool) -> Tried:
     parts = [(run, part) for run in judge.runs for part in run.shipped(option.few)]
+    if option.change != AS_IT_IS or option.precision == "int8":
+        fitted = {part for run in judge.runs for part in (*run.shipped(option.few), *run.judged)}
+        if any(len(judge.workshop.rows(part)) < LEAST_IMAGES for part in fitted):
+            mb = _estimate(judge, replace(option, change=AS_IT_IS), overhead)
+            return Tried(option, mb, None, (f"fewer than {LEAST_IMAGES} training pictures",))
     if not everything:
         mb = _estimate(judge, option, overhead)
         if mb > limits.max_mb:
@@ -98,7 +109,8 @@ def _try(judge: Judge, option: Option, limits: Limits, overhead: int, everything
     mb = (overhead + sum(one.bytes for one in built)) / MB
     figures = judge.figures(option)
     if figures is None:
-        return Tried(option, mb, None, ("no test pictures to compare it with all networks on",))
+        return Tried(option, mb, None, (NO_TEST,))
+    _refuse_foreign(option, figures)
     running = [
         (one.running(threads_here()), part.run.view)
         for one, (_, part) in zip(built, parts, strict=True)
@@ -138,6 +150,29 @@ def none_passes(tried: list[Tried], limits: Limits) -> PodiumError:
         best = min(judged or tried, key=lambda one: one.mb)
     return PodiumError(
         f"MAX_MB: {limits.max_mb:g}, and none of {len(tried)} options passes; nearest is "
-        f'"{best.option}": {"; ".join(best.faults)}; a larger MAX_MB, a lower AGREEMENT (now '
-        f"{limits.agreement:g}), or a smaller network"
+        f'"{best.option}": {"; ".join(best.faults)}; {_advice(best, limits)}'
     )
+
+
+def _advice(best: Tried, limits: Limits) -> str:
+    """Return what helps against the faults of the nearest option."""
+    if best.figures is None and best.mb <= limits.max_mb:
+        return "export a run by its fold networks, or a larger MAX_MB"
+    found = []
+    if best.mb > limits.max_mb or (best.figures and not best.figures.loss_passes):
+        found.append("a larger MAX_MB")
+    if best.figures and best.figures.agreement < limits.agreement:
+        found += ["a larger MAX_MB"] if not found else []
+        found.append(f"a lower AGREEMENT (now {limits.agreement:g})")
+    return ", ".join([*found, "or a smaller network"]).replace("MB, or", "MB or")
+
+
+def _refuse_foreign(option: Option, figures: Figures) -> None:
+    """Refuse a run whose unchanged networks do not say what its out-of-fold file holds: nothing
+    that follows could."""
+    plain = option.change == AS_IT_IS and option.precision == "float32"
+    if plain and figures.oof_agreement < SAME:
+        raise PodiumError(
+            f"FROM: its networks, unchanged, give {figures.oof_agreement:.4f} of the answers of "
+            "its oof.npz; the weights do not belong to it; train the run again"
+        )

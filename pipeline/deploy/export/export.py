@@ -1,13 +1,14 @@
 """`make export`: the smallest loss that fits, as a folder that answers pictures without torch.
 
-The folder is made beside its place and put there in one step. A kill leaves what was there before;
-two terminals wait for each other; the same question twice finds the same folder there.
+The folder is made beside its place and put there whole, and what users put into the old one moves
+over. A second terminal is refused; the same question twice finds the same folder there.
 """
 
-import contextlib
-import os
+import json
+import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,20 +26,22 @@ from pipeline.deploy.export.choose import MB, Tried, choose, none_passes, option
 from pipeline.deploy.export.gate import Judge, Limits
 from pipeline.deploy.export.latency import original_ms
 from pipeline.deploy.export.options import AS_IT_IS
+from pipeline.deploy.export.place import put, recover, work_folder
 from pipeline.deploy.export.report import Export, options_table
-from pipeline.deploy.export.rows import judged_rows, test_pictures, validated_positions
+from pipeline.deploy.export.rows import fitting_positions, judged_rows, test_pictures
 from pipeline.deploy.export.sources import run_parts
 from pipeline.deploy.export.workshop import Workshop
 from pipeline.deploy.exported import RANKS, open_exported
 from pipeline.deploy.format import MODEL, plan_record, read_model
 from pipeline.deploy.plan import open_answering
 from pipeline.ensemble.build import Decided, open_decided
+from pipeline.ensemble.newest import newest_ensemble
 from pipeline.errors import PodiumError
 from pipeline.folds import load_shared
-from pipeline.submission.standings import newest_ensemble
 
-FOLDER, WORK = "export", ".export-in-work"
-SPARE = 60_000  # bytes of model.json, export.json and README.md, beside the code
+FOLDER = "export"
+SPARE = 60_000  # bytes of model.json, export.json and README.md, beside the code, at least,
+LISTS = 40_000  # and all of them but for what model.json says of classes and blend
 Say = Callable[[str], None]
 
 
@@ -60,14 +63,14 @@ def export(
     With `everything`, all options are built and judged for the table. Below `confidence` the folder
     answers "don't know". A folder of the same inputs is left as it is, unless `fresh`.
     """
-    if not max_mb > 0:
+    if not 0 < max_mb < math.inf:
         raise PodiumError(f"MAX_MB: {max_mb:g} is no size; give the megabytes that it may take")
     check_share(agreement, "AGREEMENT")
     _refuse_missing_packages()
     data = load_data(project, comp)
     check_level(confidence, data)
     folds = load_shared(data)
-    name = source or newest_ensemble(data)
+    name = source or newest_ensemble(data, folds)[0]
     plan = open_answering(data, folds, name)
     decided = open_decided(data, folds, name)
     limits = Limits(max_mb, agreement)
@@ -75,24 +78,23 @@ def export(
     with lock(folder.parent.parent / ".locks" / f"{name}.export.lock", f"the export of {name}"):
         runs = tuple(run_parts(data, folds, run, say) for run in plan.runs())
         inputs = record.inputs_hash(decided, runs, limits, confidence, everything)
-        _recover(folder)
+        recover(folder)
         known = None if fresh else _same(folder, inputs)
         if known is not None:
             return Export(folder, project.shown(folder), False, known)
         stored = {run.name: _oof(data, run.name) for run in runs}
         probs = decided.test_probs(data, folds) if len(data.test) else np.empty((0, 0))
         seen = {part.run.view: None for run in runs for part in (*run.all, run.one, *run.judged)}
-        with _work(folder) as work:
+        with work_folder(folder) as work:
             first = next(iter(stored.values()))
             views, shown = tuple(seen), judged_rows(data, first, {*seen})
             pictures = test_pictures(data, folds, {*seen})
-            workshop = Workshop(data, work / "parts", views, validated_positions(data, first))
+            workshop = Workshop(data, work / "parts", views, fitting_positions(data, folds))
             test = probs[pictures.rows] if len(pictures) else probs
             given = (data, plan, decided.rule, runs, workshop, shown, pictures, stored, test)
-            made = _make(
-                Judge(*given), decided, limits, work, (confidence, everything, inputs), say
-            )
-            _put(work / "new", folder)
+            judge = Judge(*given, level=confidence)
+            made = _make(judge, decided, limits, work, (everything, inputs), say)
+            put(work / "new", folder)
     return Export(folder, project.shown(folder), True, made)
 
 
@@ -101,17 +103,19 @@ def _make(
     decided: Decided,
     limits: Limits,
     work: Path,
-    asked: tuple[float | None, bool, str],
+    asked: tuple[bool, str],
     say: Say,
 ) -> dict:
     """Fill the folder work/new; return its export.json."""
-    new, (level, everything, inputs), runs = work / "new", asked, judge.runs
+    new, (everything, inputs), runs = work / "new", asked, judge.runs
     bundle.write_program(new)
     ranks: dict[str, np.ndarray] = {}
     plan = plan_record(judge.plan, ranks)
     if ranks:
         write_with(new / RANKS, lambda path: _save(path, ranks))
-    overhead = SPARE + sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
+    views, level = judge.workshop.views, judge.level
+    described = record.model_content(judge.data, decided, runs, views, plan, (), level)
+    overhead = max(SPARE, LISTS + len(json.dumps(described, indent=2).encode())) + _size(new)
     options = options_for(runs)
     tried, chosen = choose(judge, options, limits, overhead, say, everything=everything)
     original = record.original_record(runs, judge.original_metric, original_ms(runs))
@@ -122,15 +126,16 @@ def _make(
     (new / "networks").mkdir()
     for built in chosen.built:
         shutil.copyfile(built.path, new / built.network.file)
-    views = judge.workshop.views
-    content = record.model_content(judge.data, decided, runs, views, plan, chosen, level)
+    content = record.model_content(judge.data, decided, runs, views, plan, chosen.built, level)
     write_json(new / MODEL, record.finished(content, record.gate_record(chosen, limits, None), new))
     pixels = _compared(judge, decided, chosen, new)
-    gate = record.gate_record(chosen, limits, pixels)
-    made = record.table_record(judge.data, tried, chosen, gate, original, inputs)
-    write_json(new / record.TABLE, made)
-    write_text(new / "README.md", bundle.readme(content | {"gate": gate}, made))
-    write_json(new / MODEL, record.finished(content, gate, new))
+    for _ in range(2):  # first with the size as it was reckoned, then as it is
+        gate = record.gate_record(chosen, limits, pixels)
+        made = record.table_record(judge.data, tried, chosen, gate, original, inputs)
+        write_json(new / record.TABLE, made)
+        write_text(new / "README.md", bundle.readme(content | {"gate": gate}, made))
+        write_json(new / MODEL, record.finished(content, gate, new))
+        chosen = replace(chosen, mb=_size(new) / MB)
     _refuse_large(new, limits)
     return made
 
@@ -154,9 +159,13 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez_compressed(handle, **arrays)
 
 
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def _refuse_large(folder: Path, limits: Limits) -> None:
     """Refuse a folder that came out larger than it was reckoned."""
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / MB
+    size = _size(folder) / MB
     if size > limits.max_mb:
         raise PodiumError(
             f"MAX_MB: {limits.max_mb:g}, but the folder takes {size:.2f} MB with its lists; give a "
@@ -172,38 +181,6 @@ def _same(folder: Path, inputs: str) -> dict | None:
     except PodiumError:
         return None
     return found if found["inputs"] == inputs else None
-
-
-@contextlib.contextmanager
-def _work(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `folder`, which is removed in the end."""
-    work = folder.parent / WORK
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
-        yield work
-    finally:
-        if folder.exists() or not (work / "old").exists():
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _put(new: Path, folder: Path) -> None:
-    """Put a finished folder into its place; the one that was there goes only then."""
-    for path in new.rglob("*"):
-        if path.is_file():
-            with open(path, "rb") as handle:
-                os.fsync(handle.fileno())
-    old = new.with_name("old")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-
-
-def _recover(folder: Path) -> None:
-    """Bring back a folder that was moved away by an export that was killed at that moment."""
-    old = folder.parent / WORK / "old"
-    if old.exists() and not folder.exists():
-        os.replace(old, folder)
 
 
 def _refuse_missing_packages() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.artifacts.predictions import Predictions
 from pipeline.competition import CompetitionData
-from pipeline.decisions import Rule, as_labels
+from pipeline.decisions import Rule, answered, as_labels, confidence
 from pipeline.deploy.export.latency import threads_here
 from pipeline.deploy.export.options import Change, Option
 from pipeline.deploy.export.rows import Shown
@@ -81,7 +81,8 @@ class Judge:
     """Judges options; what a network says in a form is worked out once.
 
     `oof` and `test` are the pictures, `stored` the original's out-of-fold predictions by run, and
-    `test_probs` (n, c) what the original says of the test pictures.
+    `test_probs` (n, c) what the original says of the test pictures. Below confidence `level`, where
+    there is one, "don't know" is the answer.
     """
 
     data: CompetitionData
@@ -93,6 +94,7 @@ class Judge:
     test: Shown
     stored: dict[str, Predictions]
     test_probs: np.ndarray
+    level: float | None = None
     said: dict[tuple[str, Change, str, str], np.ndarray] = field(default_factory=dict)
 
     @property
@@ -114,7 +116,7 @@ class Judge:
         found = Figures(
             rows=len(self.oof),
             test_rows=0,
-            oof_agreement=self._agreement(before, after),
+            oof_agreement=self._agreement(original, probs),
             test_agreement=None,
             metric=self._score(probs),
             original_metric=self._score(original),
@@ -128,8 +130,7 @@ class Judge:
         if not len(self.test):
             return None
         of_runs = {run.name: self._test(run, option) for run in self.runs}
-        answer = self.rule.apply(self.plan.probs(of_runs))
-        agreement = self._agreement(self.rule.apply(self.test_probs), answer)
+        agreement = self._agreement(self.test_probs, self.plan.probs(of_runs))
         return replace(found, test_agreement=agreement, test_rows=len(self.test))
 
     def _original(self) -> np.ndarray:
@@ -143,9 +144,17 @@ class Judge:
         return self.data.metric.score(y, self.rule.apply(probs))
 
     def _agreement(self, before: np.ndarray, after: np.ndarray) -> float:
+        """Return the share of rows that two probabilities (n, c) answer alike."""
+        (one, told), (other, also) = self._answers(before), self._answers(after)
+        equal = one == other
+        equal = equal if equal.ndim == 1 else equal.all(axis=1)
+        return float(np.mean(np.where(told & also, equal, told == also)))
+
+    def _answers(self, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels of probabilities (n, c), and which rows (n,) they are given for."""
         task = self.data.competition.task
-        equal = as_labels(before, task) == as_labels(after, task)
-        return float(np.mean(equal if equal.ndim == 1 else equal.all(axis=1)))
+        labels = as_labels(self.rule.apply(probs), task)
+        return labels, answered(confidence(probs, labels, task), self.level or 0.0)
 
     def _oof(self, run: RunParts, option: Option) -> np.ndarray:
         """Return what a run's networks say out of fold (n, c) float32: each row by those that have

@@ -14,12 +14,14 @@ from pipeline.deploy.export.gate import Limits
 from pipeline.deploy.export.gate import record as figures_record
 from pipeline.deploy.export.latency import threads_here
 from pipeline.deploy.export.sources import RunParts
+from pipeline.deploy.export.workshop import Built
 from pipeline.deploy.format import VERSION, file_record, signed
 from pipeline.deploy.pictures import View
 from pipeline.ensemble.build import Decided
 from pipeline.ensemble.members import read_record
 
 TABLE = "export.json"
+GATE = 2  # raise it when the gate judges otherwise
 MADE_WITH = (
     "torch",
     "timm",
@@ -41,7 +43,7 @@ def inputs_hash(
     """Return a hash of all that decides an exported folder but for the machine's speed."""
     parts = {(part.name, part.file) for run in runs for part in (*run.all, run.one, *run.judged)}
     weights = {name: file_hash(file) for name, file in sorted(parts)}
-    asked = [limits.max_mb, limits.agreement, level, everything]
+    asked = [limits.max_mb, limits.agreement, level, everything, GATE]
     return json_hash([VERSION, decided.record, weights, asked, _versions()])
 
 
@@ -51,7 +53,7 @@ def model_content(
     runs: tuple[RunParts, ...],
     views: tuple[View, ...],
     plan: dict[str, Any],
-    chosen: Tried,
+    built: tuple[Built, ...],
     level: float | None,
 ) -> dict[str, Any]:
     """Return model.json but for its gate, its files and its hash."""
@@ -65,7 +67,7 @@ def model_content(
         "classes": list(data.classes),
         "separator": competition.columns.separator,
         "source": decided.name,
-        "networks": [built.network.to_json() for built in chosen.built],
+        "networks": [one.network.to_json() for one in built],
         "views": [view.model_dump(mode="json") for view in views],
         "plan": plan,
         "rule": decided.record["rule"],
@@ -90,7 +92,7 @@ def gate_record(chosen: Tried, limits: Limits, pixels: Compared | None) -> dict[
         raise ValueError(f"{chosen.option}: not judged")
     limited = {"max_mb": limits.max_mb, "least_agreement": limits.agreement}
     here = {"threads": threads_here(), "machine": machine(), "option": str(chosen.option)}
-    said = {"pixels": None if pixels is None else pixels.to_json(), "networks_mb": chosen.mb}
+    said = {"pixels": None if pixels is None else pixels.to_json(), "mb": chosen.mb}
     return figures_record(chosen.figures) | limited | here | said
 
 
@@ -120,7 +122,8 @@ def table_record(
 def original_record(runs: tuple[RunParts, ...], metric: float, latency_ms: float) -> dict[str, Any]:
     """Return the original's size, score and time, beside which the options stand."""
     size = sum(part.file.stat().st_size for run in runs for part in run.all)
-    return {"mb": size / MB, "metric": metric, "latency_ms": latency_ms}
+    count = sum(len(run.all) for run in runs)
+    return {"networks": count, "mb": size / MB, "metric": metric, "latency_ms": latency_ms}
 
 
 def machine() -> str:

@@ -33,6 +33,8 @@ def options_table(record: dict[str, Any]) -> Part:
         if said is not None:
             gain = f"{round(said['difference'], 4) + 0.0:+.4f} ± {said['se']:.4f}"
             cells = [f"{said['agreement']:.4f}", f"{said['metric']:.4f}", gain]
+            if said["test_agreement"] is not None:  # other networks go along: theirs is not known
+                cells[1:] = ["-", "-"]
             cells.append(f"{said['latency_ms']:.1f}")
         rows.append([tried["option"], f"{tried['mb']:.1f}", *cells, faults])
     return headers, rows, WIDEST
@@ -45,6 +47,10 @@ def _short(fault: str) -> str:
     return named[0] if named else "too large" if " MB" in fault else fault
 
 
+def _networks(count: int) -> str:
+    return "network" if count == 1 else f"{count} networks"
+
+
 def report_parts(made: Export) -> list[Part]:
     """Return what to print: sentences, and the table of options as (headers, rows, widest cell)."""
     record = made.record
@@ -52,12 +58,14 @@ def report_parts(made: Export) -> list[Part]:
     judged = f"judged on {gate['rows']:,} out-of-fold pictures"
     if gate["test_agreement"] is not None:
         judged += f", and compared on {gate['test_rows']:,} test pictures"
+        judged += f", where {gate['test_agreement']:.2%} of the answers are the original's"
     faster = record["original"]["latency_ms"] / gate["latency_ms"]
     done = "written" if made.made else "there already, and the same; FRESH=1 makes it anew"
     return [
         options_table(record),
         f"{judged}; ms per picture one at a time, {record['threads']} threads, the networks alone",
-        f"taken: {record['option']}, {record['mb']:.1f} MB, {faster:.2g} times as fast as in torch",
+        f"taken: {record['option']}, {record['mb']:.1f} MB, {faster:.2g} times as fast as the "
+        f"original's {_networks(record['original']['networks'])} in torch",
         f"from file to answer: {pixels['equal']:,} of {pixels['pictures']:,} answers are those of "
         f"torch, probabilities differ by {pixels['largest_difference']:.2g} at most, "
         f"{pixels['ms_per_picture']:.1f} ms per picture",

@@ -41,6 +41,13 @@ class Shown:
         return self.looks[view]
 
 
+def fitting_positions(data: CompetitionData, folds: Folds) -> np.ndarray:
+    """Return the rows with a picture that networks may be trained on: all but the local test split.
+    Those that a network's own fold validates are still among them."""
+    rows = folds.refit_rows
+    return rows[data.train.pictured[rows]]
+
+
 def validated_positions(data: CompetitionData, oof: Predictions) -> np.ndarray:
     """Return the training rows with a picture that have out-of-fold predictions."""
     there = np.isin(data.train.ids, oof.ids) & data.train.pictured
@@ -50,25 +57,37 @@ def validated_positions(data: CompetitionData, oof: Predictions) -> np.ndarray:
 def drawn(ids: np.ndarray, strata: np.ndarray | None, most: int) -> np.ndarray:
     """Return positions (m,) of at most `most` rows, sorted.
 
-    They are those of the smallest keys, so that the order of the rows decides nothing; of each
-    stratum (n,) the same share, and one at least, where strata are given.
+    They are those of the smallest keys, so that the order of the rows decides nothing. Of each
+    stratum (n,), where strata are given, it is the same share, rounded so that the total is met,
+    and one at least; the smallest keys alone where there are more strata than rows to draw.
     """
     if len(ids) <= most:
         return np.arange(len(ids))
     keys = row_keys(ids)
-    if strata is None:
+    if strata is None or len(np.unique(strata)) > most:
         return np.sort(np.argsort(keys, kind="stable")[:most])
     order = np.lexsort((keys, strata))
     _, starts, counts = np.unique(strata[order], return_index=True, return_counts=True)
-    kept = [
-        order[start : start + max(1, round(most * count / len(ids)))]
-        for start, count in zip(starts, counts, strict=True)
-    ]
+    shares = _shares(counts, most)
+    kept = [order[start : start + n] for start, n in zip(starts, shares, strict=True)]
     return np.sort(np.concatenate(kept))
 
 
+def _shares(counts: np.ndarray, most: int) -> np.ndarray:
+    """Return how many of each stratum are drawn, `most` together: by the largest remainders, one at
+    least."""
+    exact = most * counts / counts.sum()
+    shares = np.maximum(1, exact.astype(np.int64))
+    while shares.sum() > most:
+        over = np.where(shares > 1, shares - exact, -np.inf)
+        shares[over.argmax()] -= 1
+    while shares.sum() < most:
+        shares[np.where(shares < counts, exact - shares, -np.inf).argmax()] += 1
+    return shares
+
+
 def judged_rows(data: CompetitionData, oof: Predictions, seen: set[View]) -> Shown:
-    """Return the out-of-fold rows that an export is judged on: about `MOST`, of every class its
+    """Return the out-of-fold rows that an export is judged on: at most `MOST`, of every class its
     share."""
     rows = validated_positions(data, oof)
     if not len(rows):

@@ -83,7 +83,7 @@ def _refit(
     return Part(run, run.files[0])
 
 
-def training_rows(part: Part, ids: np.ndarray, validated: np.ndarray) -> np.ndarray:
-    """Return the rows of `validated` (positions in `ids`) that a network was trained on."""
+def training_rows(part: Part, ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return those of `rows` (positions in `ids`) that a network was trained on."""
     unseen = part.validated()
-    return np.array([row for row in validated.tolist() if ids[row] not in unseen], np.int64)
+    return np.array([row for row in rows.tolist() if ids[row] not in unseen], np.int64)

@@ -45,14 +45,14 @@ class Built:
 class Workshop:
     """Builds and keeps files of networks in `folder`.
 
-    `views` are all views, in the order of model.json; `validated` the training rows, as positions,
-    that have out-of-fold predictions and a picture.
+    `views` are all views, in the order of model.json; `fitting` the rows of the training table, as
+    positions, that a network may be fitted to if its fold does not validate them.
     """
 
     data: CompetitionData
     folder: Path
     views: tuple[View, ...]
-    validated: np.ndarray
+    fitting: np.ndarray
     built: dict[tuple[str, Change, str], Built] = field(default_factory=dict)
     shown: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
 
@@ -82,12 +82,17 @@ class Workshop:
                 built.path.unlink(missing_ok=True)
                 del self.built[key]
 
+    def rows(self, part: Part) -> np.ndarray:
+        """Return the training rows of a network, as positions."""
+        return training_rows(part, self.data.train.ids, self.fitting)
+
     def images(self, part: Part, most: int) -> np.ndarray:
         """Return training pictures of a network as it sees them, (n, channels, s, s) float32."""
         key = part.name, most
         if key not in self.shown:
-            rows = training_rows(part, self.data.train.ids, self.validated)
-            rows = rows if len(rows) >= LEAST_IMAGES else self.validated
+            rows = self.rows(part)
+            if len(rows) < LEAST_IMAGES:
+                raise ValueError(f"{part.name}: {len(rows)} training pictures")
             room = IMAGE_BYTES // (12 * part.run.view.looks[0].size ** 2)
             rows = rows[drawn(self.data.train.ids[rows], None, min(most, max(room, LEAST_IMAGES)))]
             paths = [self.data.train.images[i] for i in rows]
