@@ -20,6 +20,7 @@ FOUNDATIONS = {
     "config": {"errors", "artifacts"},
     "metrics": {"errors"},
     "decisions": {"errors", "artifacts", "metrics"},
+    "charts": {"artifacts"},
 }
 MAX_FUNCTION, MAX_MODULE = 60, 300  # lines
 
