@@ -132,6 +132,11 @@ CASES = {
     "unknown RUNS": (with_runs, ("ensemble", "--runs", "lenet-basline other"), ["lenet-baseline"]),
     "no ensemble to submit": (with_runs, ("submit",), ["no ensemble yet", "make ensemble"]),
     "unknown FROM": (with_runs, ("submit", "--from", "lenet-basline"), ["mean lenet-baseline"]),
+    "nowhere to upload": (
+        with_runs,
+        ("submit", "--from", "other", "--upload"),
+        ["experiments/competitions/tiny.yaml", "names no `kaggle`", "kaggle: plant"],
+    ),
     "nothing to score": (with_runs, ("score",), ["no submission", "make submit"]),
     "nothing to score by hand": (with_runs, ("score", "--score", "0.7"), ["no submission"]),
     "SCORE is NaN": (with_runs, ("score", "--score", "nan"), ["SCORE", "nan"]),
