@@ -14,7 +14,8 @@ _API = "/page/gradio_api"
 _READ = ("/page", "/page/", "/page/config", "/page/theme.css", "/page/favicon.ico")
 _READ_BELOW = ("/page/assets/", "/page/static/", f"{_API}/heartbeat/", f"{_API}/file=/")
 _READ_API = tuple(f"{_API}/{name}" for name in ("queue/data", "upload_progress", "startup-events"))
-_WRITTEN = (f"{_API}/upload", f"{_API}/queue/join")
+JOIN = f"{_API}/queue/join"  # where the page sends its events
+_WRITTEN = (f"{_API}/upload", JOIN)
 _SAFE = ("GET", "HEAD")
 
 

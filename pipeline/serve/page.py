@@ -1,7 +1,7 @@
 """The page: one picture with all that is known of its answer, or many as a table."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from itertools import count
 from pathlib import Path
@@ -9,13 +9,13 @@ from pathlib import Path
 import gradio
 from fastapi import FastAPI
 from gradio.blocks import Block
-from gradio.exceptions import InvalidPathError
 
 from pipeline.artifacts.files import write_text
 from pipeline.deploy.answers import DONT_KNOW
 from pipeline.serve.archive import is_zip, unpacked
 from pipeline.serve.endpoints import PAGE
 from pipeline.serve.engine import Answered, Engine
+from pipeline.serve.events import FILE, FILES, NUMBER, Events
 from pipeline.serve.facts import may_refuse, promise, score_words, versions
 from pipeline.serve.folder import KEPT_SECONDS
 from pipeline.serve.refusals import Refused, megabytes
@@ -28,17 +28,15 @@ _GONE = f"it was kept for {KEPT_SECONDS // 60} minutes; drop it again"
 _PROGRESS = gradio.Progress()  # Gradio finds it as a default
 _SYSTEM = ("system-ui", "sans-serif")
 _MONO = ("ui-monospace", "monospace")
-_Move = Callable[[str | Path | None], Awaitable[str | None]]
 _HEAD = '<meta name="color-scheme" content="light dark">'
 
 
-def mount_page(app: FastAPI, engine: Engine, level: float, address: str, folder: Path) -> FastAPI:
-    """Put the page below `/page` of an application that is reached at `address`; tables to download
-    lie in `folder`."""
+def mount_page(app: FastAPI, engine: Engine, level: float, address: str, folder: Path) -> Events:
+    """Put the page below `/page` of an application that is reached at `address`; uploads and tables
+    to download lie in `folder`."""
     blocks = make_page(engine, level, address, folder)
-    _trust_uploads_alone(blocks)
     blocks.queue(max_size=engine.limits.requests, default_concurrency_limit=4)
-    return gradio.mount_gradio_app(
+    mounted = gradio.mount_gradio_app(
         app,
         blocks,
         PAGE,
@@ -54,26 +52,23 @@ def mount_page(app: FastAPI, engine: Engine, level: float, address: str, folder:
         css=STYLE,
         head=_HEAD,
     )
+    return Events(mounted, _inputs(blocks), folder, engine.limits.batch)
 
 
-def _trust_uploads_alone(blocks: gradio.Blocks) -> None:
-    """Have events take files that were uploaded, and no path of this machine or address of another
-    one. Gradio checks paths only once its own server runs, and addresses never."""
-    blocks.has_launched = True
-    for block in blocks.blocks.values():
-        if isinstance(block, Block):
-            block.async_move_resource_to_block_cache = _without_addresses(
-                block.async_move_resource_to_block_cache
-            )
+def _inputs(blocks: gradio.Blocks) -> dict[int, tuple[str, ...]]:
+    """Return the kinds of what each event of the page brings, by its number."""
+    return {
+        number: tuple(_kind(block) for block in event.inputs)
+        for number, event in blocks.fns.items()
+    }
 
 
-def _without_addresses(move: _Move) -> _Move:
-    async def moved(source: str | Path | None) -> str | None:
-        if "://" in str(source):
-            raise InvalidPathError("an address is no upload")
-        return await move(source)
-
-    return moved
+def _kind(block: Block) -> str:
+    if isinstance(block, gradio.File):
+        return FILE if block.file_count == "single" else FILES
+    if not isinstance(block, gradio.Slider):
+        raise TypeError(f"{type(block).__name__}: events.py knows no kind of it")
+    return NUMBER
 
 
 def make_page(engine: Engine, level: float, address: str, folder: Path) -> gradio.Blocks:

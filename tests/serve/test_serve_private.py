@@ -12,23 +12,29 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("gradio", reason="make serve needs gradio; make setup EXTRAS=serve")
 pytest.importorskip("onnx", reason="the tests make a model with onnx; make setup EXTRAS=export")
 
 from serving import Reply, Running, multipart, png, request
 
+from pipeline.serve.events import FILE, FILES, NUMBER, checked_event
 from pipeline.serve.folder import remove_left, remove_old, upload_folder
+from pipeline.serve.refusals import Refused
 
 API = "/page/gradio_api"
 
 
 def asked(server: Running, path: object, session: str, number: int = 0) -> Reply:
-    """Send an event about one file by its path, and return all that is answered."""
+    """Send an event about one file by its path; return all that is answered, or the refusal."""
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
     event = {"data": [[file] if number else file, 0.5], "fn_index": number, "session_hash": session}
     kind = "application/json"
-    server.post(json.dumps(event).encode(), kind, f"{API}/queue/join")
+    joined = server.post(json.dumps(event).encode(), kind, f"{API}/queue/join")
+    if joined.status != 200:
+        return joined
     return server.get(f"{API}/queue/data?session_hash={session}")
 
 
@@ -59,21 +65,102 @@ def test_no_file_of_the_machine_is_read(server, tmp_path):
     private.write_bytes(png(250, 0, 0))
     with zipfile.ZipFile(packed, "w") as archive:
         archive.write(private, "member.png")
-    config = server.get("/page/config")
+    config, before = server.get("/page/config"), len(server.lines)
     assert config.status == 200 and str(server.root).encode() not in config.body
+    beside = Path(uploaded(server, b"x")).parents[2]
     for number in {one["id"] for one in config.json["dependencies"]}:
-        for path in (str(private), str(packed), "/etc/passwd"):
-            body = asked(server, path, f"private{number}", number).body
-            for told in (b"red &lt;i&gt;", b"img src", b"member.png", b"<table", b"Traceback"):
-                assert told not in body, (number, path)
+        for path in (private, packed, "/etc/passwd", beside, beside / ".." / "x.png", ".", "a\0"):
+            reply = asked(server, str(path), f"private{number}", number)
+            assert reply.status == 400 and "no event of the page" in reply.json["error"], path
+            for told in (
+                b"red &lt;i&gt;",
+                b"img src",
+                b"member.png",
+                b"<table",
+                str(path).encode(),
+            ):
+                assert told not in reply.body, (number, path)
+    assert server.lines[before:] == []
     assert server.get(f"{API}/file={private}").status in (403, 404)
 
 
 def test_a_device_does_not_hold_the_server(server):
     """Check that an endless file is not read: the server answers at once afterwards."""
-    body = asked(server, "/dev/zero", "endless").body
-    assert b"data:image" not in body
+    assert asked(server, "/dev/zero", "endless").status == 400
     assert server.get("/health").seconds < 5
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[" * 9_000,
+        b"[]",
+        b'"x"',
+        b"\xff",
+        b'{"data": []}',
+        b'{"data": [null, 0.5], "fn_index": 0}',
+        b'{"data": [null, 0.5], "fn_index": true, "session_hash": "odd"}',
+        b'{"data": [null, 0.5], "fn_index": 99, "session_hash": "odd"}',
+        b'{"data": [null, 0.5], "fn_index": 0, "session_hash": "../odd"}',
+        b'{"data": [null], "fn_index": 0, "session_hash": "odd"}',
+        b'{"data": [null, "0.5"], "fn_index": 0, "session_hash": "odd"}',
+        b'{"data": [null, NaN], "fn_index": 0, "session_hash": "odd"}',
+        b'{"data": ["a.png", 0.5], "fn_index": 0, "session_hash": "odd"}',
+        b'{"data": [[null], 0.5], "fn_index": 0, "session_hash": "odd"}',
+        b'{"data": [{"url": "http://evil.example/"}, 0.5], "fn_index": 0, "session_hash": "odd"}',
+    ],
+)
+def test_what_is_no_event(server, body):
+    """Check that an event of any other form gets 400 and says nothing in the terminal."""
+    before = len(server.lines)
+    reply = server.post(body, "application/json", f"{API}/queue/join")
+    assert reply.status == 400 and "reload the page" in reply.json["error"]
+    assert server.lines[before:] == []
+
+
+def test_an_event_that_is_too_long(server):
+    """Check that it is refused before it is parsed."""
+    body = b'{"data": [' + b" " * 2_000_000
+    assert server.post(body, "application/json", f"{API}/queue/join").status == 413
+
+
+FOLDER = Path(__file__).resolve().parent
+PATHS = st.sampled_from(
+    [
+        __file__,
+        str(FOLDER / "gone.png"),
+        str(FOLDER),
+        "/etc/passwd",
+        f"{FOLDER}/../conftest.py",
+        "x",
+    ]
+)
+FILES_SAID = st.fixed_dictionaries({"path": PATHS | st.integers()}, optional={"url": st.text()})
+VALUES = FILES_SAID | st.lists(FILES_SAID, max_size=3) | st.none() | st.floats() | st.text()
+EVENTS = st.fixed_dictionaries(
+    {"fn_index": st.sampled_from([0, 1]), "data": st.lists(VALUES, min_size=1, max_size=2)},
+    optional={"event_data": VALUES, "oauth_token": st.text(), "trigger_id": st.integers()},
+)
+
+
+@settings(max_examples=500)
+@given(EVENTS)
+def test_only_what_is_known_is_passed_on(event):
+    """Check that an event is refused, or passed on with numbers and paths in the folder alone."""
+    said = json.dumps(event | {"session_hash": "mine"}).encode()
+    try:
+        found = checked_event(said, {0: (FILE, NUMBER), 1: (FILES,)}, FOLDER)
+    except Refused as refused:
+        assert refused.status == 400
+        return
+    assert set(found) == {"data", "fn_index", "session_hash", "trigger_id"}
+    first, number = found["data"][0], (found["data"][1:] or [None])[0]
+    assert number is None or abs(number) < float("inf")
+    for one in first if isinstance(first, list) else [first]:
+        assert one is None or (set(one), set(one["meta"])) == ({"path", "meta"}, {"_type"})
+        assert one is None or Path(one["path"]).parent.samefile(FOLDER)
 
 
 def test_no_other_host_is_called_for_a_file(server):
@@ -85,7 +172,8 @@ def test_no_other_host_is_called_for_a_file(server):
         other.settimeout(1)
         for number in (0, button(server)):
             for host in (f"127.0.0.1:{other.getsockname()[1]}", "pypi.invalid"):
-                asked(server, f"http://{host}/a.png", f"far{number}", number)
+                reply = asked(server, f"http://{host}/a.png", f"far{number}", number)
+                assert reply.status == 400
         with pytest.raises(TimeoutError):
             other.accept()
     assert not [line for line in server.lines if "CALLED" in line]
