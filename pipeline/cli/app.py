@@ -56,14 +56,26 @@ def main() -> None:
         sys.exit(130)
 
 
+_KINDS = {"valid number": "a number", "valid integer": "a whole number"}  # as typer says it
+
+
 def _one_line(error: Exception, arguments: list[str]) -> str:
-    """Return an error's message; typer's own leave out the value received."""
+    """Return an error's message; typer's own leave out the value received, and the variable of
+    make that it came by."""
     if isinstance(error, PodiumError):
         return str(error)
     message = " ".join(getattr(error, "format_message", error.__str__)().split())
-    named = [a for a in arguments if a.startswith("--") and f"'{a}'" in message]
-    values = [b for a, b in pairwise(arguments) if a in named]
-    return message + (f"; got {values[0]!r}" if values else "")
+    pairs = ((a, b) for a, b in pairwise(arguments) if a.startswith("--") and f"'{a}'" in message)
+    option, value = next(pairs, ("", ""))
+    if not option:
+        return message
+    kind = next((said for typed, said in _KINDS.items() if typed in message), "")
+    variable = option.removeprefix("--").replace("-", "_").upper()
+    return (
+        f"{variable} ({option}): {value!r} is not {kind}; give one"
+        if kind
+        else f"{message}; got {value!r}"
+    )
 
 
 def project_here() -> Project:

@@ -241,7 +241,8 @@ def leaderboard(comp: Comp = "digits") -> None:
 
     data, found = data_and_folds(comp)
     board = run_leaderboard(data, found)
-    none = f"no finished run yet: make train COMP={comp} ARCH={usual_arch(data.competition)}"
+    none = "no finished run" + (" counts now" if board.left_out else " yet")
+    none += f": make train COMP={comp} ARCH={usual_arch(data.competition)}"
     print(standings_table(data, board.standings) if board.standings else none)
     for line in left_out(board.left_out):
         print(f"left out: {line}")

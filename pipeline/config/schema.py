@@ -115,16 +115,16 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
-def parse_overrides(text: str) -> dict[str, Any]:
+def parse_overrides(text: str, example: str = "training.epochs=3") -> dict[str, Any]:
     """Turn 'training.epochs=3 title="A b"' into nested keys; values are read as YAML.
 
-    A space separates but in quotes and brackets.
+    A space separates but in quotes and brackets. What is none is refused with an `example`.
     """
     nested: dict[str, Any] = {}
     for item in _items(text):
         key, equals, value = item.partition("=")
         if not equals or not key.strip("."):
-            raise PodiumError(f"SET: {item!r} is not key=value; write SET='training.epochs=3'")
+            raise PodiumError(f"SET: {item!r} is not key=value; write SET='{example}'")
         try:
             parsed = yaml.safe_load(value) if value else None
         except (yaml.YAMLError, ValueError, RecursionError):

@@ -67,7 +67,7 @@ def check_level(level: float | None, data: CompetitionData) -> None:
 def check_share(value: float, asked: str) -> None:
     """Refuse what is no share or probability; `asked` names the variable that said it."""
     if not 0 <= value <= 1:
-        raise PodiumError(f"{asked}: {value} is not a probability; give a number from 0 to 1")
+        raise PodiumError(f"{asked}: {value:g} is not from 0 to 1; give a share such as 0.9")
 
 
 def answers_table(

@@ -48,9 +48,11 @@ def answer(
     refuse_all_broken(found.paths, answers.notes, "PICTURES")
     write_text(path, answers_table(found.names, answers, exported.classes, exported.separator))
     unsure = int((~answers.given).sum())
-    said = f"{path}: {len(found):,} pictures answered"
+    said = f"{path}: {len(found) - len(answers.notes):,} of {len(found):,} pictures answered"
     said += f", {unsure:,} of them by don't know" if unsure else ""
-    return said + (f", {len(answers.notes):,} could not be used" if answers.notes else "")
+    return said + (
+        f"; {len(answers.notes):,} could not be used, their notes say why" if answers.notes else ""
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -78,7 +78,7 @@ def open_plan(data: CompetitionData, folds: Folds, name: str, asked: str = "FROM
     record = read_record(data, name, asked)
     reason = why_unusable(record, data, folds)
     if reason:
-        raise PodiumError(f"{asked}: {name} cannot answer pictures: {reason}")
+        raise PodiumError(f"{asked}: {name} cannot answer pictures: {reason}; name another")
     if record.get("imported"):
         raise PodiumError(
             f"{asked}: {name} was imported, and has no network to show pictures to; "

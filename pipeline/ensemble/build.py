@@ -15,6 +15,7 @@ from pipeline.competition import CompetitionData
 from pipeline.config.project import checked_name
 from pipeline.decisions import Rule, fill
 from pipeline.decisions.calibration import Calibration
+from pipeline.ensemble.aligned import REMEDY
 from pipeline.ensemble.blending.blend import Blend
 from pipeline.ensemble.choice import ANY, Menu
 from pipeline.ensemble.decide import KEYS, VERSION, Inputs, decide
@@ -26,13 +27,15 @@ from pipeline.folds import Folds
 
 @dataclass(frozen=True)
 class Decided:
-    """A run or ensemble with its decision: `record` is its chain.json or ensemble.json."""
+    """A run or ensemble with its decision: `record` is its chain.json or ensemble.json, `replaced`
+    what an ensemble of other members or labels in its place had been, '' if there was none."""
 
     name: str
     folder: Path
     record: dict[str, Any]
     made: bool = False
     left_out: dict[str, str] | None = None
+    replaced: str = ""
 
     @property
     def rule(self) -> Rule:
@@ -102,11 +105,33 @@ def build_ensemble(
     for run in names:
         if label in (run, *_runs_within(data, run)):
             raise PodiumError(f"RUNS: {run} holds {label} itself; choose another NAME=")
+    path = folder / "ensemble.json"
     with lock(folder.parent / ".locks" / f"{label}.lock", label, wait=60):
-        record, made = decide(
-            Inputs(data, folds, names, mixed, menu), folder / "ensemble.json", label
-        )
-    return Decided(label, folder, record, made, left)
+        before = _earlier(path)
+        record, made = decide(Inputs(data, folds, names, mixed, menu), path, label)
+    return Decided(label, folder, record, made, left, _replaced(before, record))
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """Return the ensemble that is about to be made anew; nothing where there is none, or it is
+    broken."""
+    try:
+        return read_object(path, KEYS, "")
+    except PodiumError:
+        return {}
+
+
+def _replaced(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return what an ensemble had been whose members or labels are others now."""
+    if not before:
+        return ""
+    was, runs = ([m["name"] for m in record["members"]] for record in (before, now))
+    if (was, before["data_hash"]) == (runs, now["data_hash"]):
+        return ""
+    score = "" if before["honest"] is None else f", honest {before['honest']:.4f}"
+    score += f" ± {before['honest_se']:.4f}" if before["honest_se"] else ""
+    labels = "" if before["data_hash"] == now["data_hash"] else ", on other labels"
+    return f"{before['blend']} of {', '.join(was)}{score}{labels}"
 
 
 def _runs_within(data: CompetitionData, name: str) -> list[str]:
@@ -139,6 +164,10 @@ def open_decided(data: CompetitionData, folds: Folds, name: str) -> Decided:
 def _refuse_changed_members(path: Path, record: dict[str, Any]) -> None:
     """Refuse an ensemble whose members were trained again since; deleted ones do not matter."""
     for member, hashes in record["inputs"].get("members", {}).items():
-        now = output_hashes(path.parent.parent / member)
+        folder = path.parent.parent / member
+        now = output_hashes(folder)
+        for name in sorted(now):
+            if now[name] != hashes.get(name):
+                Predictions.load(folder / name, REMEDY)  # damaged, it is what to mend
         if now and now != hashes:
             raise PodiumError(f"{path}: its member {member} was made anew; make ensemble again")

@@ -27,7 +27,7 @@ def find_newest(data: CompetitionData, folds: Folds | None = None) -> tuple[str,
             continue
         reason = why_unusable(record, data, folds) if folds else ""
         if reason:
-            left[name] = f"{reason}; make ensemble NAME={name} again"
+            left[name] = f"{reason}; make ensemble NAME=another of runs on the present ones"
         elif record.get("honest") is None:
             left[name] = f"its folds are mixed, so it has no honest score; FROM={name} takes it"
     sound = [name for name in made if name not in left]
@@ -45,12 +45,22 @@ def newest_ensemble(
     if newest:
         return newest, left
     if left:
-        name, reason = next(iter(left.items()))
-        raise PodiumError(f"FROM: no ensemble of {comp} can be taken unasked: {name}: {reason}")
+        broken = [name for name in left if not _readable(data, name)]  # is what to mend first
+        name, *others = [*broken, *(name for name in left if name not in broken)]
+        also = f" ({', '.join(others)}: neither)" if others else ""
+        said = f"no ensemble of {comp} can be taken unasked{also}: {name}: {left[name]}"
+        raise PodiumError(f"FROM: {said}")
     raise PodiumError(
         f"FROM: {comp} has no ensemble yet; make ensemble COMP={comp} first, or name a run with "
         "FROM="
     )
+
+
+def _readable(data: CompetitionData, name: str) -> bool:
+    try:
+        return bool(read_record(data, name))
+    except PodiumError:
+        return False
 
 
 def _created(path: Path, record: dict[str, Any]) -> datetime:

@@ -23,7 +23,10 @@ def report_parts(made: Decided) -> list[Part]:
     record = made.record
     found = read_object(made.folder / DIAGNOSTICS, ("classes", "per_class"), "make ensemble again")
     state = "made" if made.made else "there already, unchanged"
-    parts: list[Part] = [f"{made.name}: {state}", _members(record)]
+    parts: list[Part] = [f"{made.name}: {state}"]
+    if made.replaced:
+        parts.append(f"in the place of {made.replaced}; another NAME= would have kept it")
+    parts.append(_members(record))
     parts += [*_alike(record, found), *_subsets(record, found), _candidates(record)]
     parts += [*_wrong(found, made.rule), _coverage(record), _calibration(found), *_rates(record)]
     parts += [f"warning: {warning}" for warning in record["warnings"]]

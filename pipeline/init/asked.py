@@ -26,7 +26,7 @@ class Asked:
     @classmethod
     def parsed(cls, comp: str, data: str, text: str) -> "Asked":
         """Read a SET text; a key or a value that no YAML could have is refused at once."""
-        content = parse_overrides(text)
+        content = parse_overrides(text, "metric=f1_macro")
         for key, model in (("columns", Columns), ("tables", Tables), ("folders", Folders)):
             if key in content and not (key == "folders" and content[key] is None):
                 parse(model, content[key], f"SET, {key}")

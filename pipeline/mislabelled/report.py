@@ -68,6 +68,7 @@ def _advice(data: CompetitionData, shown: str) -> str:
     if data.competition.corrections:
         then = "make train again under another NAME"
     else:
-        then = f"say corrections: {shown} in {data.yaml}; make train again, and make compare"
+        said = f"say corrections: {shown} in {data.yaml}"
+        then = f"{said}; make train again under another NAME, and make compare"
     drop = "" if how != "a class" else "\n`drop` leaves a row out: new folds, and all runs anew"
     return f"next: look, fill in `corrected` ({how}); {then}{drop}"

@@ -103,13 +103,15 @@ class Subject:
 class Scene:
     """All that the page is made from. `folds` are None before `make folds`, `audit` before `make
     audit`, `board` before there is a run. `focus` is what galleries show, the best or what FROM
-    names, and `before` what it is held against; `faults` says, by what was looked at, why it could
-    not be used."""
+    names, and `before` what it is held against; `left_out` are the runs that do not count, those
+    among them that an error keeps out are `broken`; `faults` says, by what was looked at, why it
+    could not be used."""
 
     data: CompetitionData
     folds: Folds | None
     standings: tuple[Standing, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
     majority: Standing | None = None
     subjects: tuple[Subject, ...] = ()
     best: Subject | None = None

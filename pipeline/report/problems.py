@@ -1,6 +1,7 @@
 """What is wrong, by rules over what the records say: each finds at most a problem or a few, with
 its numbers and the command that follows."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -11,7 +12,7 @@ from pipeline.leaderboard.analysis import Analysis
 from pipeline.leaderboard.band import LEVEL
 
 # How bad each is; from HALT on it comes before whatever else was to be done next.
-UNREADABLE, BLOCKS, MISSING, COLLAPSED, GAP = range(110, 60, -10)
+UNREADABLE, BLOCKS, BROKEN, MISSING, COLLAPSED, GAP = range(120, 60, -10)
 NEVER, WEAK, OVERSURE, SHIFT, WARNS, SMOKE = range(60, 0, -10)
 HALT = GAP
 WEAK_SHARE = 0.5  # of the median F1, below which a class is weak
@@ -56,6 +57,19 @@ def unreadable_problems(fault: str, comp: str) -> list[Problem]:
         return []
     remedy = f"mend that, then `make report COMP={comp}`"
     return [Problem(UNREADABLE, f"what is recorded cannot be read: {fault}", remedy)]
+
+
+def broken_problems(broken: Mapping[str, str], comp: str) -> list[Problem]:
+    """Return which runs and ensembles an error keeps out of all scores, by name; the fault that
+    keeps out most is told, with its own remedy."""
+    if not broken:
+        return []
+    reason = Counter(broken.values()).most_common(1)[0][0]
+    names = sorted(broken, key=lambda name: (broken[name] != reason, name))
+    fault, _, cure = reason.rpartition("; ")
+    said = f"`{names[0]}`{_also(len(names) - 1)} cannot be used: {fault or reason}"
+    remedy = f"{cure if fault else 'mend that'}, then `make report COMP={comp}`"
+    return [Problem(BROKEN, said, remedy)]
 
 
 def member_problems(

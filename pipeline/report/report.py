@@ -15,7 +15,7 @@ from pipeline.page.thumbnails import Album
 from pipeline.report.gather import Scene
 from pipeline.report.mistakes import Mistakes, write_mistakes
 from pipeline.report.problems import Problem
-from pipeline.report.scene import done_of, problems_of, scene_of, where_of
+from pipeline.report.scene import scene_of
 from pipeline.report.sections.answers import classes_section, confusion_section
 from pipeline.report.sections.around import (
     audit_section,
@@ -31,6 +31,7 @@ from pipeline.report.sections.origin import origin_section
 from pipeline.report.sections.shared import Pictures
 from pipeline.report.sections.standing import baselines_section, board_section, runs_section
 from pipeline.report.sentences import next_step, where, wrong
+from pipeline.report.state import done_of, problems_of, where_of
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 PAGE = "report.html"

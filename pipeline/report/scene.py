@@ -1,12 +1,12 @@
-"""Open all that is there of a competition, as far as it can be opened, and name what is wrong."""
+"""Open all that is there of a competition, as far as it can be opened."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts.findings import Audit
-from pipeline.compare.verdict import judge
 from pipeline.competition import CompetitionData
-from pipeline.ensemble.members import list_runs, read_record
+from pipeline.ensemble.members import read_record, why_unusable
 from pipeline.errors import PodiumError
 from pipeline.folds import Folds, load_shared
 from pipeline.leaderboard.leaderboard import look
@@ -24,25 +24,10 @@ from pipeline.report.gather import (
     chosen,
     open_subject,
 )
-from pipeline.report.problems import (
-    Problem,
-    audit_problems,
-    certainty_problems,
-    class_problems,
-    gap_problems,
-    member_problems,
-    ranked,
-    rate_problems,
-    training_problems,
-    unreadable_problems,
-)
-from pipeline.report.sections.shared import SHOWN, leaves
-from pipeline.report.sentences import Done, Gain, Where
+from pipeline.report.sections.shared import SHOWN
 from pipeline.submission.floor import majority
 from pipeline.submission.ledger import rows
-from pipeline.submission.standings import Standing, standings
-
-ARCHS = ("densenet121", "convnext_tiny", "resnet50")  # to try next, the first that no run has
+from pipeline.submission.standings import standings
 
 
 def scene_of(data: CompetitionData, source: str) -> Scene:
@@ -65,10 +50,16 @@ def scene_of(data: CompetitionData, source: str) -> Scene:
     found, left = stand or ([], {})
     for name in left:
         faults.pop(name, None)
+    broken = {n: why for n, why in left.items() if not _reason(records.get(n), data, folds)}
     if source and source not in [one.name for one in found]:
         why = left.get(source) or faults.get(RUNS, "it has no score")
         raise PodiumError(f"FROM: {source} cannot be shown: {why}; name another run or ensemble")
-    return _with_subjects(Scene(data, folds, tuple(found), left, **base), folds, source)
+    return _with_subjects(Scene(data, folds, tuple(found), left, broken, **base), folds, source)
+
+
+def _reason(record: dict[str, Any] | None, data: CompetitionData, folds: Folds) -> str:
+    """Return why a run does not count by its record; '' where it would, or is not readable."""
+    return "" if record is None else why_unusable(record, data, folds)
 
 
 def _audit(path: Path, faults: dict[str, str]) -> Audit | None:
@@ -78,8 +69,9 @@ def _audit(path: Path, faults: dict[str, str]) -> Audit | None:
 def _with_subjects(scene: Scene, folds: Folds, source: str) -> Scene:
     """Open what is shown in full: the focus, the best, what it is held against, and more."""
     data, found, faults = scene.data, scene.standings, dict(scene.faults)
+    board = attempt(BOARD, faults, lambda: look(data, folds, found, dict(scene.left_out)))
     if not found:
-        return scene
+        return replace(scene, board=board, faults=faults)
     focus = source or found[0].name
     before = before_of(focus, found, scene.entries)
     names = [one.name for one in found if one.name in (focus, before)]
@@ -91,7 +83,6 @@ def _with_subjects(scene: Scene, folds: Folds, source: str) -> Scene:
     if source and source not in subjects:
         raise PodiumError(f"FROM: {source} cannot be shown: {faults[source]}")
     floor = attempt(FLOOR, faults, lambda: majority(data, folds))
-    board = attempt(BOARD, faults, lambda: look(data, folds, found, dict(scene.left_out)))
     return replace(
         scene,
         majority=floor,
@@ -101,85 +92,4 @@ def _with_subjects(scene: Scene, folds: Folds, source: str) -> Scene:
         before=subjects.get(before),
         board=board,
         faults=faults,
-    )
-
-
-def problems_of(scene: Scene) -> tuple[Problem, ...]:
-    """Return what is wrong, worst first."""
-    comp, best = scene.comp, scene.best
-    found = unreadable_problems(scene.unreadable, comp)
-    found += audit_problems(scene.audit, scene.data.competition.audit.allow, comp)
-    within = leaves(best.name, scene.records) if best is not None else []
-    found += training_problems(scene.records, within, comp)
-    if scene.board is not None:
-        found += gap_problems(scene.board.analysis, comp)
-    if best is None:
-        return ranked(found)
-    arch = next((a for n in within if (a := scene.records.get(n, {}).get("arch"))), ARCHS[0])
-    table = best.diagnostics["per_class"]
-    known = {*scene.records, *list_runs(scene.data)}
-    found += member_problems(best.name, best.decided.record, known, scene.records, comp)
-    if best.data.metric.needs == "labels":
-        found += class_problems(best.name, arch, best.data.classes, table, comp)
-    found += certainty_problems(best.name, best.diagnostics["reliability"], comp)
-    return ranked(found + rate_problems(best.name, best.decided.record["rates"], comp))
-
-
-def where_of(scene: Scene) -> Where:
-    """Return what is known of the best."""
-    metric = scene.data.metric
-    if not scene.standings:
-        return Where(metric.name, None, unreadable=bool(scene.unreadable))
-    top, single = scene.standings[0], _best_run(scene)
-    floor = None
-    if scene.majority is not None and None not in (top.honest, scene.majority.honest):
-        gain = metric.sign * (float(top.honest or 0) - float(scene.majority.honest or 0))
-        floor = Gain(scene.majority.name, gain)
-    public, private = (top.entry.value(k) if top.entry else None for k in ("public", "private"))
-    scores = metric.name, top.name, top.honest, top.honest_se
-    return Where(*scores, _gain(scene, single), floor, public, private, top.place)
-
-
-def _best_run(scene: Scene) -> Standing | None:
-    """Return the best single run, None where it is the best of all."""
-    single = [one for one in scene.standings if one.blend == "-" and one.honest is not None]
-    return single[0] if single and single[0] is not scene.standings[0] else None
-
-
-def _gain(scene: Scene, single: Standing | None) -> Gain | None:
-    """Return by how much the best is better than the best single run, tested on the same rows."""
-    best = scene.best
-    if single is None or best is None or scene.folds is None or best.standing.honest is None:
-        return None
-    other = scene.subject(single.name)
-    if other is None:
-        gain = scene.data.metric.sign * (best.standing.honest - float(single.honest or 0))
-        return Gain(single.name, gain)
-    groups = best.ids if scene.folds.group is None else scene.folds.group[best.rows]
-    seed = int(scene.folds.hash[:8], 16)
-    verdict = judge(scene.data.metric, best.labels, other.given, best.given, groups, seed)
-    return Gain(single.name, verdict.gain.difference, verdict.gain.se, verdict.word)
-
-
-def done_of(scene: Scene) -> Done:
-    """Return which steps of the way were taken."""
-    folder = scene.runs_folder
-    pretrained = scene.data.competition.recipe.get("model", {}).get("pretrained", True)
-    known = {record.get("arch") for record in scene.records.values()}
-    entry = scene.standings[0].entry if scene.standings else None
-    ensembles = [one for one in scene.standings if one.blend != "-"]
-    return Done(
-        comp=scene.comp,
-        folds=scene.folds is not None,
-        audited=scene.audit is not None,
-        runs=len(scene.standings) - len(ensembles),
-        ensembles=len(ensembles),
-        best=scene.standings[0].name if scene.standings else None,
-        usual="tf_efficientnet_lite0" if pretrained else "densenet121",
-        other=next((arch for arch in ARCHS if arch not in known), "convnext_small"),
-        submits=scene.data.sample is not None,
-        submitted=entry is not None,
-        scored=entry is not None and bool(entry.public or entry.private),
-        label_errors=(folder / "label-errors.csv").exists(),
-        curves=any(folder.glob("curve-*/curve.json")),
     )

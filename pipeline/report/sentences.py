@@ -17,10 +17,16 @@ class Gain:
     word: str = ""
 
 
+AUDITED, CLASSES, SURENESS = "finding of the audit", "weak class", "overconfidence"
+COMPARED = "gap to the leaderboard beyond noise"
+LOOKED_AT = (AUDITED, CLASSES, SURENESS, COMPARED)
+
+
 @dataclass(frozen=True)
 class Where:
     """What is known of the best run or ensemble, None as its name before there is one;
-    `unreadable`: what is there cannot be read."""
+    `unreadable`: what is there cannot be read; `left`: which runs do not count, and why;
+    `looked_at`: what was looked for of `LOOKED_AT`."""
 
     metric: str
     name: str | None
@@ -32,12 +38,15 @@ class Where:
     private: float | None = None
     place: str = ""
     unreadable: bool = False
+    left: str = ""
+    looked_at: tuple[str, ...] = LOOKED_AT
 
 
 @dataclass(frozen=True)
 class Done:
     """What was done so far, and with what: `usual` is the architecture to begin with, `other` one
-    that is not among the runs; `label_errors`: whether they were listed."""
+    that is not among the runs; `again`: the command that makes a run which does not count now one
+    that does; `label_errors`: whether they were listed."""
 
     comp: str
     folds: bool
@@ -52,6 +61,7 @@ class Done:
     scored: bool
     label_errors: bool
     curves: bool
+    again: str = ""
 
 
 _VERDICTS = {"keep": "more than luck explains", "noise": "within noise", "worse": "worse"}
@@ -61,6 +71,8 @@ def where(at: Where) -> str:
     """Return where we are: the best honest score, what it gains, and the leaderboard's."""
     if at.name is None and at.unreadable:
         return "No score can be told: what is recorded cannot be read."
+    if at.name is None and at.left:
+        return f"No run counts now, so there is no score: {at.left}."
     if at.name is None:
         return "There is no finished run yet, so there is no score."
     said = f"Best is `{at.name}`: honest {at.metric} {_number(at.honest)}"
@@ -90,10 +102,10 @@ def wrong(problems: Sequence[Problem], at: Where) -> str:
         return f"{_capital(problems[0].says)}."
     if at.name is None:
         return "Nothing can be said before a run is finished."
-    return (
-        "Nothing stands out: no finding of the audit, no weak class, no overconfidence and no gap "
-        "to the leaderboard beyond noise, in what is recorded."
-    )
+    *most, last = at.looked_at
+    said = ", ".join(f"no {one}" for one in most) + (" and " if most else "") + f"no {last}"
+    audited = "" if AUDITED in at.looked_at else "; the data was not audited"
+    return f"Nothing stands out: {said}, in what is recorded{audited}."
 
 
 def next_step(done: Done, problems: Sequence[Problem]) -> str:
@@ -128,6 +140,8 @@ def _missing(done: Done) -> str:
         return f"`make audit COMP={comp}`, read its page, then `make folds COMP={comp}`."
     if not done.folds:
         return f"`make folds COMP={comp}`."
+    if not done.runs and not done.ensembles and done.again:
+        return f"`{done.again}`."
     if not done.runs:
         return f"`make train COMP={comp} ARCH={done.usual}`."
     if done.runs == 1 and not done.ensembles:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.artifacts.files import read_object
 from pipeline.decisions import Point
-from pipeline.deploy.answers import DONT_KNOW
+from pipeline.deploy.answers import DONT_KNOW, check_share
 from pipeline.deploy.exported import Exported
 from pipeline.errors import PodiumError
 from pipeline.serve.limits import Limits
@@ -20,8 +20,7 @@ def start_level(model: Exported, asked: float | None) -> float:
     level = model.confidence if asked is None else asked
     if level is None:
         return 0.0
-    if not 0 <= level <= 1:
-        raise PodiumError(f"CONFIDENCE: {level} is not a probability; give a number from 0 to 1")
+    check_share(level, "CONFIDENCE")
     if level and not may_refuse(model):
         raise PodiumError(
             f'CONFIDENCE: {level}, but "{DONT_KNOW}" may be an answer of this model itself; leave '

@@ -42,4 +42,4 @@ class Limits(Section):
 
 def parse_limits(text: str) -> Limits:
     """Return the limits that SET names, as in 'picture_mb=32 pictures=8'; the rest as usual."""
-    return parse(Limits, parse_overrides(text), "SET")
+    return parse(Limits, parse_overrides(text, "picture_mb=32"), "SET")

@@ -139,7 +139,7 @@ async def _shown(engine: Engine, upload: Upload, level: float) -> tuple[str, str
 
 def _many(engine: Engine, slider: gradio.Slider, folder: Path) -> None:
     label = f"Up to {engine.limits.batch:,} pictures, or a zip"
-    drop = gradio.File(label=label, file_count="multiple", elem_id="drop-many", height=140)
+    drop = gradio.File(label=label, file_count="multiple", elem_id="drop-many", height=280)
     button = gradio.Button("Answer", variant="primary", elem_id="answer-many")
     said = gradio.HTML(elem_id="said-many")
     load = gradio.DownloadButton("Download as CSV", visible=False, elem_id="csv-many")

@@ -2,6 +2,7 @@
 otherwise.
 """
 
+import errno
 import ipaddress
 import logging
 import os
@@ -20,6 +21,7 @@ from pipeline.serve.report import Served
 HERE = "127.0.0.1"
 PORT = 7860
 _NAMES = (HERE, "localhost", "[::1]")  # that a browser here may ask by
+_NO_HOST = "HOST: {!r} is no address of this machine; try 127.0.0.1"
 _WARNING = (
     "warning: HOST={}: whoever reaches this machine can ask this server, with no password and no "
     "encryption; leave HOST out, or put a proxy that asks for a password before it"
@@ -114,7 +116,7 @@ def _listening(host: str, port: int) -> socket.socket:
             0
         ]
     except OSError:
-        raise PodiumError(f"HOST: {host!r} is no address of this machine; try 127.0.0.1") from None
+        raise PodiumError(_NO_HOST.format(host)) from None
     # Without its protocol, asyncio does not see that it is TCP, and lets small answers wait.
     listening = socket.socket(family, kind, protocol)
     try:
@@ -123,6 +125,8 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.listen(128)
     except OSError as error:
         listening.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise PodiumError(_NO_HOST.format(host)) from None
         raise PodiumError(
             f"PORT: {port} cannot be listened at on {host} ({error.strerror}); stop what does so "
             "now, or give another number"

@@ -146,7 +146,7 @@ def test_what_cannot_be_seen_is_told(exports, one, answers, tmp_path):
         (("pictures", "absent/out.csv"), "OUT: absent: no such folder"),
         (("pictures", "out.png"), "a picture's name"),
         (("pictures", "notes.csv"), "not a table of answers"),
-        (("pictures", "out.csv", "--confidence", "1.5"), "--confidence: 1.5 is not a probability"),
+        (("pictures", "out.csv", "--confidence", "1.5"), "--confidence: 1.5 is not from 0 to 1"),
         (("pictures", "out.csv", "--threads", "-1"), "--threads: -1 is below 0"),
         (("rubbish", "out.csv"), "none of 1 pictures can be used"),
     ],

@@ -75,6 +75,28 @@ def test_a_changed_member_makes_it_anew(make_tiny):
     assert build(tiny).made, "another member is another ensemble"
 
 
+def test_what_was_replaced_is_told(make_tiny):
+    """Check that an ensemble of other members in the place of one is told with its honest score,
+    and neither the same members anew nor a broken record is."""
+    tiny = make_tiny()
+    for name in ("a", "b"):
+        tiny.fake_run(name)
+    first = build(tiny, name="best")
+    assert first.replaced == build(tiny, "a", "b", name="best").replaced == ""
+    tiny.fake_run("b", skill=3)
+    anew = build(tiny, "a", "b", name="best")
+    assert (anew.made, anew.replaced) == (True, "")
+    other = build(tiny, "a", name="best")
+    was = anew.record
+    expected = f"{was['blend']} of a, b, honest {was['honest']:.4f} ± {was['honest_se']:.4f}"
+    assert other.replaced == expected
+    assert f"in the place of {expected}; another NAME= would" in "\n".join(
+        map(str, report_parts(other))
+    )
+    (other.folder / "ensemble.json").write_text("{")
+    assert build(tiny, "a", "b", name="best").replaced == ""
+
+
 def test_another_metric_makes_it_anew(make_tiny):
     """Check that the rule is fitted again where the competition's metric changed."""
     tiny = make_tiny()

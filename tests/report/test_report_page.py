@@ -251,6 +251,50 @@ def test_records_of_other_kinds_stop_nothing(tiny, key, value):
     assert "`a`, which cannot be read" in made.wrong or "`a`" not in made.where
 
 
+def test_predictions_that_cannot_be_read_are_what_is_wrong(tiny):
+    """Check that a damaged file which takes the best away is told first, with its remedy."""
+    with_best_ensemble(tiny)
+    assert "`ensemble-all`" in report(tiny.project, "tiny", say=nothing).where
+    whole = (tiny.run("c") / "oof.npz").read_bytes()
+    (tiny.run("c") / "oof.npz").write_bytes(whole[:3000])
+    made = report(tiny.project, "tiny", say=nothing)
+    assert "`ensemble-all`" not in made.where
+    assert made.wrong.startswith("`c` and 1 more cannot be used: ")
+    assert "c/oof.npz: not a readable prediction file" in made.wrong
+    assert "make train" in made.next.lower() and "make report COMP=tiny" in made.next
+    (tiny.run("c") / "oof.npz").write_bytes(whole)
+    (tiny.run("ensemble-all") / "ensemble.json").write_text("{")
+    made = report(tiny.project, "tiny", say=nothing)
+    assert made.wrong.startswith("`ensemble-all` cannot be used: ")
+    assert "make ensemble NAME=ensemble-all again" in made.next.replace("Make", "make")
+
+
+def test_runs_on_the_labels_before_corrections(tiny):
+    """Check that they are not called missing, that the next step trains the like of one under
+    another name, and that submissions are shown as make leaderboard does."""
+    recipe = load_recipe(tiny.project, "baseline", arch="resnet10t", competition={})
+    record = {"recipe": recipe.model_dump(mode="json"), "recipe_name": "baseline"}
+    more = record | {"recipe_hash": recipe.hash, "arch": "resnet10t", "seed": 0}
+    with_runs(tiny)
+    tiny.fake_run("a", **more)
+    first = tiny.data.train
+    (tiny.root / "data" / "tiny" / "fixed.csv").write_text(
+        f"id,corrected\n{first.ids[0]},{tiny.data.classes[(tiny.data.labels[0] + 1) % 3]}\n"
+    )
+    tiny.configure(corrections="fixed.csv")
+    made = report(tiny.project, "tiny", say=nothing)
+    assert made.where.startswith(
+        "No run counts now, so there is no score: `a`, `b`, `ensemble-all`"
+    )
+    assert "trained on other labels" in made.where
+    assert "make train COMP=tiny" in made.next and "NAME=corrected" in made.next
+    words = Reader(made.path.read_text()).words
+    assert "002 ensemble-all" in words["board"] and "by other labels" in words["board"]
+    assert "no finished run" not in " ".join(words.values())
+    tiny.fake_run("corrected", data_hash="0" * 16)
+    assert "NAME=corrected-2" in report(tiny.project, "tiny", say=nothing).next
+
+
 def test_an_ensemble_made_anew_is_not_submitted_yet(tiny):
     """Check that a ledger's row of an older ensemble of that name does not count."""
     with_best_ensemble(tiny)

@@ -30,6 +30,8 @@ def test_where_we_are_without_a_run():
     at = Where("accuracy", None)
     assert where(at) == "There is no finished run yet, so there is no score."
     assert wrong([], at) == "Nothing can be said before a run is finished."
+    left = replace(at, left="`a`: of yesterday")
+    assert where(left) == "No run counts now, so there is no score: `a`: of yesterday."
 
 
 def test_where_we_are_has_all_numbers():
@@ -63,7 +65,13 @@ def test_what_is_wrong_is_the_worst_or_says_what_was_looked_at():
     """Check the first of the problems, and the sentence of none."""
     problems = [Problem(NEVER, "class a is never answered", "x"), Problem(WARNS, "b", "y")]
     assert wrong(problems, AT) == "Class a is never answered."
-    assert wrong([], AT).startswith("Nothing stands out: no finding of the audit")
+    assert wrong([], AT).startswith("Nothing stands out: no finding of the audit, no weak class")
+    assert wrong([], AT).endswith("no gap to the leaderboard beyond noise, in what is recorded.")
+    assert wrong([], replace(AT, looked_at=("weak class", "overconfidence"))) == (
+        "Nothing stands out: no weak class and no overconfidence, in what is recorded; the data "
+        "was not audited."
+    )
+    assert "no overconfidence, in" in wrong([], replace(AT, looked_at=("overconfidence",)))
 
 
 @pytest.mark.parametrize(
@@ -75,6 +83,7 @@ def test_what_is_wrong_is_the_worst_or_says_what_was_looked_at():
         ),
         ({"folds": False}, "`make folds COMP=c`."),
         ({"runs": 0, "ensembles": 0}, "`make train COMP=c ARCH=usual`."),
+        ({"runs": 0, "ensembles": 0, "again": "make it anew"}, "`make it anew`."),
         ({"runs": 1, "ensembles": 0}, "`make train COMP=c ARCH=other`, a second opinion"),
         ({"ensembles": 0}, "`make ensemble COMP=c`."),
         ({"submitted": False, "scored": False}, "`make submit COMP=c FROM=ensemble-all`."),

@@ -42,6 +42,12 @@ def test_one_stale_ensemble_does_not_hide_the_others(ranked):
     names, left = shown(ranked)
     assert names == {"a", "b"} and list(left) == ["ensemble-all"]
     assert "its member b was made anew; make ensemble again" in left["ensemble-all"]
+    (ranked.run("b") / "oof.npz").write_bytes(b"PK")
+    left = shown(ranked)[1]
+    for name in ("b", "ensemble-all"):
+        assert (
+            "b/oof.npz: not a readable prediction file" in left[name] and "anew" not in left[name]
+        )
 
 
 @pytest.mark.parametrize("broken", ["run.json", "oof.npz", "test.npz"])
@@ -147,6 +153,21 @@ def test_an_ensemble_of_mixed_folds_is_not_submitted_unasked(mixed):
     shutil.rmtree(mixed.run("ensemble-all"))
     with pytest.raises(PodiumError, match=r"^FROM: no ensemble of tiny can be taken unasked: ens"):
         submit(mixed.data, folds)
+
+
+def test_the_broken_ensemble_is_what_to_mend(ranked):
+    """Check that where none can be taken, a file that cannot be read comes before ensembles that
+    are merely of other labels, and that these are named, too."""
+    folds = ranked.folds()
+    build_ensemble(ranked.data, folds, ["a"], "aged", menu=Menu(("mean",)))
+    edit(ranked, "ensemble-aged", data_hash="0" * 16)
+    with pytest.raises(PodiumError, match=r"labels or ids; make ensemble NAME=another"):
+        edit(ranked, "ensemble-all", data_hash="0" * 16)
+        submit(ranked.data, folds)
+    (ranked.run("ensemble-all") / "ensemble.json").write_text("{")
+    said = r"unasked \(ensemble-aged: neither\): ensemble-all: .*ensemble-all/ensemble\.json: "
+    with pytest.raises(PodiumError, match=said):
+        submit(ranked.data, folds)
 
 
 def test_a_newer_ensemble_of_other_labels_is_passed_over(ranked):

@@ -93,6 +93,8 @@ def readme(model: dict[str, Any], record: dict[str, Any]) -> str:
         "equal": f"{pixels['equal']:,}",
         "pictures": f"{pixels['pictures']:,}",
         "off": f"{pixels['largest_difference']:.2g}",
+        "rows": f"{gate['rows']:,}",
+        "farthest": f"{gate['largest_difference']:.2g}",
         "maps": f"{'say' if maps else 'do not say'} where they looked",
     }
     template = Path(__file__).with_name("README.folder.md").read_text(encoding="utf-8")

@@ -67,7 +67,8 @@ def report_parts(made: Export) -> list[Part]:
         f"taken: {record['option']}, {record['mb']:.1f} MB, {faster:.2g} times as fast as the "
         f"original's {_networks(record['original']['networks'])} in torch",
         f"from file to answer: {pixels['equal']:,} of {pixels['pictures']:,} answers are those of "
-        f"torch, probabilities differ by {pixels['largest_difference']:.2g} at most, "
+        f"torch, their probabilities differ by {pixels['largest_difference']:.2g} at most (of all "
+        f"that were judged by {gate['largest_difference']:.2g}), "
         f"{pixels['ms_per_picture']:.1f} ms per picture",
         f"{made.shown}: {done}",
         f"next: python {made.shown}/predict.py PICTURES answers.csv, which needs no torch",

@@ -29,6 +29,7 @@ def runs_section(scene: Scene) -> Section:
     title, comp = "Runs and ensembles", scene.comp
     if not scene.standings:
         how = f"no run is finished yet: `make train COMP={comp}` makes one"
+        how = "no run counts now" if scene.left_out else how
         return Section("runs", title, tuple(_left_out(scene)), scene.unreadable or how)
     last = [scene.majority] if scene.majority else []
     rows = [_line(scene, one) for one in (*scene.standings, *last)]
@@ -118,7 +119,7 @@ def baselines_section(scene: Scene) -> Section:
     """What is easy: the majority answer, an untrained network, a simple CNN, a frozen backbone."""
     title, comp = "Baselines", scene.comp
     if scene.majority is None:
-        return Section("baselines", title, nothing="there is no run to hold against a baseline")
+        return Section("baselines", title, nothing="no run counts that could be held against one")
     best = scene.standings[0]
     kinds: dict[str, list[Standing]] = {name: [] for name in BASELINES}
     for one in scene.standings:
