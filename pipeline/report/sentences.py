@@ -101,7 +101,7 @@ def wrong(problems: Sequence[Problem], at: Where) -> str:
     if problems:
         return f"{_capital(problems[0].says)}."
     if at.name is None:
-        return "Nothing can be said before a run is finished."
+        return f"Nothing can be said before a run {'counts' if at.left else 'is finished'}."
     *most, last = at.looked_at
     said = ", ".join(f"no {one}" for one in most) + (" and " if most else "") + f"no {last}"
     audited = "" if AUDITED in at.looked_at else "; the data was not audited"

@@ -68,8 +68,8 @@ def where_of(scene: Scene) -> Where:
     top, single = scene.standings[0], _best_run(scene)
     floor = None
     if scene.majority is not None and None not in (top.honest, scene.majority.honest):
-        gain = metric.sign * (float(top.honest or 0) - float(scene.majority.honest or 0))
-        floor = Gain(scene.majority.name, gain)
+        beyond = metric.sign * (float(top.honest or 0) - float(scene.majority.honest or 0))
+        floor = Gain(scene.majority.name, beyond)
     public, private = (top.entry.value(k) if top.entry else None for k in ("public", "private"))
     scores = metric.name, top.name, top.honest, top.honest_se
     gain = _gain(scene, single)
@@ -82,10 +82,9 @@ def _left(scene: Scene) -> str:
         return ""
     reason = Counter(scene.left_out.values()).most_common(1)[0][0]
     names = [name for name, why in scene.left_out.items() if why == reason]
+    shown = ", ".join(f"`{name}`" for name in names[:SHOWN])
     more = len(scene.left_out) - len(names[:SHOWN])
-    return f"{', '.join(f'`{n}`' for n in names[:SHOWN])}: {reason}" + (
-        f"; and {more} more" if more else ""
-    )
+    return f"{shown}: {reason}" + (f"; and {more} more" if more else "")
 
 
 def _looked_at(scene: Scene) -> tuple[str, ...]:
