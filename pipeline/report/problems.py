@@ -60,15 +60,15 @@ def unreadable_problems(fault: str, comp: str) -> list[Problem]:
 
 
 def broken_problems(broken: Mapping[str, str], comp: str) -> list[Problem]:
-    """Return which runs and ensembles an error keeps out of all scores, by name; the fault that
-    keeps out most is told, with its own remedy."""
+    """Return which runs and ensembles an error keeps out of all scores, by name, first the one
+    whose file it is; the fault that keeps out most is told, with its own remedy."""
     if not broken:
         return []
     reason = Counter(broken.values()).most_common(1)[0][0]
-    names = sorted(broken, key=lambda name: (broken[name] != reason, name))
+    names = sorted(broken, key=lambda name: (f"/{name}/" not in reason, name))
     fault, _, cure = reason.rpartition("; ")
     said = f"`{names[0]}`{_also(len(names) - 1)} cannot be used: {fault or reason}"
-    remedy = f"{cure if fault else 'mend that'}, then `make report COMP={comp}`"
+    remedy = f"{cure if fault else 'mend that'}; then `make report COMP={comp}`"
     return [Problem(BROKEN, said, remedy)]
 
 

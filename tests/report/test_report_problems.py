@@ -10,6 +10,7 @@ from pipeline.decisions.reliability import ece_noise, reliability, reliability_r
 from pipeline.report import problems as rules
 from pipeline.report.problems import (
     audit_problems,
+    broken_problems,
     certainty_problems,
     class_problems,
     gap_problems,
@@ -29,6 +30,19 @@ def test_the_audit_blocks_unless_it_is_allowed():
     assert all("make audit COMP=c" in one.remedy for one in found)
     assert [one.weight for one in audit_problems(audit, ["block"], "c")] == [rules.WARNS]
     assert audit_problems(None, [], "c") == []
+
+
+def test_what_cannot_be_used_is_told_by_its_file():
+    """Check that the commonest fault is told, the run whose file it is first, with its remedy."""
+    fault = "runs/c/b/oof.npz: not readable; make train again"
+    broken = {"a": fault, "0": "runs/c/0/run.json: odd", "b": fault}
+    (found,) = broken_problems(broken, "c")
+    assert found.says == "`b` and 2 more cannot be used: runs/c/b/oof.npz: not readable"
+    assert found.remedy == "make train again; then `make report COMP=c`"
+    (found,) = broken_problems({"0": broken["0"]}, "c")
+    assert found.says == "`0` cannot be used: runs/c/0/run.json: odd"
+    assert found.remedy == "mend that; then `make report COMP=c`"
+    assert broken_problems({}, "c") == []
 
 
 def test_deleted_members_are_missed():
