@@ -17,10 +17,7 @@ from pipeline.serve.addresses import JOIN
 from pipeline.serve.guard import send_refusal
 from pipeline.serve.refusals import Refused
 
-EVENT_BYTES, FILE_BYTES = (
-    10_000,
-    2_000,
-)  # of an event, and for each file: several times what is sent
+EVENT_BYTES, FILE_BYTES = 10_000, 2_000  # of an event and of each of its files; less is sent
 FILE, FILES, NUMBER = "a file", "files", "a number"  # what an event brings
 
 
