@@ -205,8 +205,8 @@ def test_a_run_without_an_export(made):
     assert "make export COMP=tiny FROM=bare" in failed(made, "bare")
     with pytest.raises(PodiumError, match="did you mean colours"):
         find_export(Project(made), "tiny", "colour")
-    with pytest.raises(PodiumError, match=r"nothing like it.*exported are: .*colours"):
-        find_export(Project(made), "tiny", "nothing like it")
+    with pytest.raises(PodiumError, match=r"elsewhere.*exported are: .*colours"):
+        find_export(Project(made), "tiny", "elsewhere")
     with pytest.raises(PodiumError, match=r"COMP: no experiments/competitions/none\.yaml"):
         find_export(Project(made), "none", "")
 
